@@ -1,0 +1,182 @@
+"""`hubctl serve`."""
+
+import getpass
+import ipaddress
+import socket
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli import output
+from cli.credentials import Credentials, is_local
+from cli.failures import Failure
+from cli.framework import HubCommand, json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from registry.settings import Settings
+
+BACKLOG = 2048
+
+
+@click.command(
+    "serve",
+    cls=HubCommand,
+    examples=(
+        "hubctl serve",
+        "hubctl serve --data /srv/hub --port 9000",
+        "HUB_SECRET=... hubctl serve --host 0.0.0.0 --public-url https://hub.example.org",
+    ),
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where everything is kept. Else HUB_DATA, ./hub-data.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="0 takes any free one.",
+)
+@click.option("--public-url", metavar="URL", help="The address clients use, when it is another.")
+@json_option
+def command(
+    *, data: Path | None, host: str, port: int, public_url: str | None, as_json: bool
+) -> None:
+    """Run a hub on this machine.
+
+    On this machine alone (the default) nothing needs to be set up: the data folder, the database
+    and a first account named after you are made, and `hubctl` here is logged in. Other settings
+    are environment variables that begin with HUB_.
+    """
+    settings = _settings(data, public_url)
+    local = _is_loopback(host)
+    if not local and settings.secret is None:
+        raise Failure(
+            f"a hub that listens on {host} is open to others, and no secret is configured",
+            hint="set HUB_SECRET to a long random text, the same for every worker of this hub",
+        )
+    with closing(_listen(host, port)) as listener:
+        url = f"http://{_shown(host)}:{listener.getsockname()[1]}"
+        account = _prepare(settings, url if local else None)
+        _announce(url, settings, account, as_json=as_json)
+        _run(settings, listener)
+    output.note("Stopped.")
+
+
+def _settings(data: Path | None, public_url: str | None) -> "Settings":
+    try:
+        from registry.settings import Settings  # noqa: PLC0415  (part of the extra [server])
+    except ImportError as error:
+        raise Failure(
+            f"the server's packages are not installed ({error.name} is missing)",
+            hint="pip install 'hubctl[server]'",
+        ) from error
+    given = {"data": data, "public_url": public_url}
+    return Settings().model_copy(update={k: v for k, v in given.items() if v is not None})
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything is created, so that a taken one changes nothing."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Failure(
+            f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}",
+            hint="choose another with --port; --port 0 takes any free one",
+        ) from error
+    return listener
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else "127.0.0.1" if host == "localhost" else host
+
+
+def _prepare(settings: "Settings", url: str | None) -> str | None:
+    """Bring the database up to date and, for a hub of this machine alone, log `hubctl` in to it.
+
+    Returns the account that `hubctl` is logged in as.
+    """
+    from registry import db  # noqa: PLC0415
+
+    engine = db.connect(settings.database)
+    try:
+        db.migrate(engine)
+        if url is None:
+            return None
+        with db.sessions(engine).begin() as session:
+            return _log_in(session, url)
+    finally:
+        engine.dispose()
+
+
+def _log_in(session: "Session", url: str) -> str | None:
+    """Give `hubctl` on this machine a token, unless it has one that works.
+
+    Someone who works with a hub elsewhere keeps that one as the default.
+    """
+    from registry import accounts  # noqa: PLC0415
+
+    credentials = Credentials()
+    token = credentials.token(url)
+    caller = accounts.authenticate(session, token) if token else None
+    name = caller.account.name if caller else accounts.fitting_name(getpass.getuser())
+    if caller is None:
+        token = accounts.first_account(session, name)
+    if token is None:
+        account = accounts.find(session, name)
+        if account is None or not account.is_operator:
+            return None  # the data of another user: log in as anybody does
+        token = accounts.create_token(session, account, f"hubctl at {url}", "admin")
+    last = credentials.last()
+    credentials.store(url, token, name, make_default=last is None or is_local(last))
+    return name
+
+
+def _announce(url: str, settings: "Settings", account: str | None, *, as_json: bool) -> None:
+    data = str(settings.data.resolve())
+    if as_json:
+        output.as_json({"url": url, "data": data, "account": account})
+        return
+    output.fields(
+        [
+            ("hub", url),
+            ("public address", settings.public_url),
+            ("data", data),
+            ("logged in as", account),
+        ]
+    )
+    output.note("Press Ctrl-C to stop." if account else "Log in with `hubctl login`.")
+
+
+def _run(settings: "Settings", listener: socket.socket) -> None:
+    import uvicorn  # noqa: PLC0415
+
+    from web.app import create_app  # noqa: PLC0415
+
+    config = uvicorn.Config(
+        create_app(settings), log_level="warning", timeout_graceful_shutdown=10, lifespan="on"
+    )
+    # uvicorn sends itself the signal again once it has shut down; by then there is nothing to do.
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])

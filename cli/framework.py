@@ -1,0 +1,77 @@
+"""What every command shares: its class, its options, and the hub it talks to."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cli import failures
+from cli.credentials import Credentials, choose_endpoint, choose_token, is_chosen, normalise
+
+if TYPE_CHECKING:
+    from registry.client import HubClient
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class HubCommand(click.Command):
+    """A command with examples, whose errors become one line, a hint and an exit code."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+        super().format_epilog(ctx, formatter)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            failure = failures.explain(error)
+            if failure is None:
+                raise
+            if ctx.params.get("as_json"):
+                # With --json, stdout holds one document whatever happens.
+                click.echo(json.dumps({"error": failure.as_json()}, indent=2, ensure_ascii=False))
+            raise failure from error
+
+
+def json_option(function: Function) -> Function:
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document, sizes in bytes."
+    )(function)
+
+
+def endpoint_option(function: Function) -> Function:
+    return click.option(
+        "--endpoint",
+        metavar="URL",
+        help="The hub to talk to. Else HUBCTL_ENDPOINT, HF_ENDPOINT, the one last logged in to, "
+        "http://127.0.0.1:8000.",
+    )(function)
+
+
+def hub_options(function: Function) -> Function:
+    """Add --endpoint and --json, which every command that talks to a hub has."""
+    return endpoint_option(json_option(function))
+
+
+def connect(endpoint: str | None, *, origin: str | None = None) -> "HubClient":
+    """Return a client of the chosen hub, with the token stored for it.
+
+    `origin` is a hub that a folder names; it comes before the default. Since anybody may have
+    written the folder, that hub only ever gets the token that was stored for it.
+    """
+    from registry.client import HubClient  # noqa: PLC0415  (200 ms that --help need not pay)
+
+    credentials = Credentials()
+    if origin is not None and not is_chosen(endpoint):
+        return HubClient(normalise(origin), credentials.token(origin))
+    url = choose_endpoint(endpoint, credentials)
+    return HubClient(url, choose_token(url, credentials))

@@ -1,0 +1,92 @@
+"""`hubctl`: publish, find and fetch adapters.
+
+Each command lives in its own file under `cli/commands` and is imported when it is called, so that
+`hubctl --help` answers at once and no command pays for what another one needs.
+"""
+
+import importlib
+from typing import NoReturn
+
+import click
+
+from cli.framework import HubCommand
+
+FIRST_ROUND = {
+    "hubctl serve": "a hub on this machine, no set-up needed",
+    "hubctl push ./my-adapter me/ner-xlmr": "check a folder and publish it",
+    "hubctl search ner": "find it",
+    "hubctl pull me/ner-xlmr": "fetch it",
+}
+
+COMMANDS = {
+    "serve": "Run a hub on this machine.",
+    "login": "Log in to a hub and remember its token.",
+    "logout": "Forget the token of a hub.",
+    "whoami": "Say who you are on a hub.",
+    "push": "Check an adapter folder and publish it.",
+    "pull": "Fetch an adapter, or a whole set-up by need.",
+    "swap": "Replace one adapter of a pulled set-up, such as its language.",
+    "resolve": "Show which adapters a set-up would use, and why.",
+    "search": "Find adapters.",
+    "info": "Show one adapter: versions, contract, base, scores.",
+    "scores": "Show or record measured results.",
+    "convert": "Turn pickled weights into safetensors.",
+}
+"""Every command and its one line of help, which is that of the command itself (a test compares)."""
+
+
+class HubGroup(click.Group):
+    """A group that knows its commands by name and imports them one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"cli.commands.{cmd_name}")
+        command = module.command
+        if not isinstance(command, HubCommand | click.Group):
+            raise TypeError(f"cli.commands.{cmd_name}.command is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+        with formatter.section("A first round"):
+            formatter.write_dl(list(FIRST_ROUND.items()))
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version  # noqa: PLC0415  (slow, and seldom asked for)
+
+        click.echo(f"hubctl {version('hubctl')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=HubGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Data goes to stdout, progress and hints to stderr. "
+    "Exit codes: 0 done, 1 error, 2 wrong usage, 3 refused by a rule, 4 not allowed, 5 no server.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def cli() -> None:
+    """Publish, find and fetch adapters for language models."""
+
+
+def main() -> NoReturn:
+    cli(prog_name="hubctl")
+    raise SystemExit(0)  # click has left before; this is for the type checker
+
+
+if __name__ == "__main__":
+    main()

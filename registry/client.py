@@ -1,0 +1,258 @@
+"""A typed client of the hub's HTTP interface, `/api/v1`.
+
+HubError                the hub refused; carries what the hub said
+├── NotAHub             something answered that is not this kind of server
+└── HubUnreachable      nothing answered
+"""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx2
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from registry.schemas import (
+    AdapterOut,
+    BaseModelIn,
+    BaseModelOut,
+    ErrorBody,
+    PublishIn,
+    Recipe,
+    Resolution,
+    ScoreIn,
+    ScoreOut,
+    SearchPage,
+    SwapIn,
+    VersionDetail,
+    VersionOut,
+)
+
+Answer = TypeVar("Answer")
+
+ATTEMPTS = 4
+"""How often a request that changes nothing is sent before its failure is reported."""
+
+PASSING = frozenset({429, 502, 503, 504})
+"""Statuses that say "not now" and nothing about the request itself."""
+
+# Numbering a large revision re-reads its tensors on the server, which may take a while.
+TIMEOUT = httpx2.Timeout(30.0, connect=5.0, read=300.0)
+
+
+class HubError(Exception):
+    """The hub answered with an error. The fields are those of `registry.schemas.ErrorBody`."""
+
+    def __init__(self, body: ErrorBody, *, status: int | None = None) -> None:
+        super().__init__(body.message)
+        self.status = status
+        self.code = body.code
+        self.message = body.message
+        self.hint = body.hint
+        self.problems = tuple(body.problems)
+        self.reasons = {slot: tuple(lines) for slot, lines in body.reasons.items()}
+        self.choices = {slot: tuple(refs) for slot, refs in body.choices.items()}
+        self.use = body.use
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class NotAHub(HubError):
+    """Something listens at the endpoint, and it does not speak this interface."""
+
+    def __init__(self, endpoint: str, found: str) -> None:
+        message = f"{endpoint} does not answer as an adapter hub does ({found})"
+        hint = "is the address right? set it with --endpoint or HUBCTL_ENDPOINT"
+        super().__init__(ErrorBody(code="not_a_hub", message=message, error=message, hint=hint))
+
+
+class HubUnreachable(HubError):
+    """Nothing answered at the endpoint, or not in time."""
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        message = f"no hub answers at {endpoint}: {reason}"
+        hint = "start one with `hubctl serve`, or name yours with --endpoint or HUBCTL_ENDPOINT"
+        super().__init__(ErrorBody(code="no_server", message=message, error=message, hint=hint))
+
+
+class HubClient:
+    """One hub, seen by one caller. Use it as a context manager, or close it."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        token: str | None = None,
+        *,
+        transport: httpx2.BaseTransport | None = None,
+        pause: float = 0.3,
+    ) -> None:
+        """`pause` is the wait, in seconds, before the second attempt; it doubles each time."""
+        self.endpoint = endpoint.rstrip("/")
+        self.token = token
+        self._pause = pause
+        self._http = httpx2.Client(
+            base_url=self.endpoint,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=TIMEOUT,
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # --- who and how ----------------------------------------------------------------------------
+
+    def health(self) -> dict[str, Any]:
+        return self._get("/api/v1/health", dict[str, Any])
+
+    def whoami(self) -> dict[str, Any]:
+        """Return the account behind the token, in the Hub's own form (`name`, `orgs`, `auth`)."""
+        return self._get("/api/whoami-v2", dict[str, Any])
+
+    # --- adapters and versions ------------------------------------------------------------------
+
+    def adapter(self, name: str) -> AdapterOut:
+        return self._get(f"/api/v1/adapters/{_path(name)}", AdapterOut)
+
+    def version(self, name: str, selector: str = "latest") -> VersionDetail:
+        """`selector` is a number, `latest`, a range (`^1`), a revision id or a content digest."""
+        path = f"/api/v1/adapters/{_path(name)}/versions/{quote(selector, safe='')}"
+        return self._get(path, VersionDetail)
+
+    def publish(self, name: str, revision: str, number: str | None = None) -> VersionOut:
+        """Number a revision that was uploaded before. Repeating it answers the same version."""
+        body = PublishIn(revision=revision, number=number)
+        return self._post(f"/api/v1/adapters/{_path(name)}/versions", body, VersionOut)
+
+    # --- base models ----------------------------------------------------------------------------
+
+    def register_base(self, body: BaseModelIn) -> BaseModelOut:
+        return self._post("/api/v1/base-models", body, BaseModelOut)
+
+    def base_models(
+        self, *, name: str | None = None, body: str | None = None
+    ) -> list[BaseModelOut]:
+        return self._get("/api/v1/base-models", list[BaseModelOut], {"name": name, "body": body})
+
+    # --- set-ups --------------------------------------------------------------------------------
+
+    def resolve(self, recipe: Recipe) -> Resolution:
+        return self._post("/api/v1/resolve", recipe, Resolution)
+
+    def swap(self, body: SwapIn) -> Resolution:
+        return self._post("/api/v1/swap", body, Resolution)
+
+    # --- scores ---------------------------------------------------------------------------------
+
+    def record_score(self, body: ScoreIn) -> ScoreOut:
+        return self._post("/api/v1/scores", body, ScoreOut)
+
+    def scores(self, subject: str) -> list[ScoreOut]:
+        """`subject` is a content digest or a set-up digest."""
+        return self._get("/api/v1/scores", list[ScoreOut], {"subject": subject})
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return self._get("/api/v1/metrics", list[dict[str, Any]])
+
+    # --- search ---------------------------------------------------------------------------------
+
+    def search(self, words: str = "", **filters: str | int | None) -> SearchPage:
+        """`filters`: kind, method, task, language, base, licence, owner, sort, limit, after."""
+        return self._get("/api/v1/search", SearchPage, {"q": words, **filters})
+
+    def suggest(self, prefix: str) -> list[Any]:
+        return self._get("/api/v1/suggest", list[Any], {"q": prefix})
+
+    # --- the wire -------------------------------------------------------------------------------
+
+    def _get(
+        self, path: str, kind: type[Answer], query: Mapping[str, str | int | None] | None = None
+    ) -> Answer:
+        asked = {key: value for key, value in (query or {}).items() if value is not None}
+        for attempt in range(ATTEMPTS - 1):
+            try:
+                response = self._send("GET", path, params=asked)
+            except HubUnreachable as error:
+                if _refused(error):
+                    raise  # nobody listens: waiting a second will not change that
+                time.sleep(self._pause * 2**attempt)
+            else:
+                if response.status_code not in PASSING:
+                    return self._read(response, kind)
+                time.sleep(_wait(response, self._pause * 2**attempt))
+        return self._read(self._send("GET", path, params=asked), kind)
+
+    def _post(self, path: str, body: BaseModel, kind: type[Answer]) -> Answer:
+        # By alias, because the documents call their format `schema`, a word pydantic keeps.
+        content = body.model_dump_json(by_alias=True, exclude_none=True)
+        headers = {"Content-Type": "application/json"}
+        return self._read(self._send("POST", path, content=content, headers=headers), kind)
+
+    def _send(self, method: str, path: str, **parts: Any) -> httpx2.Response:
+        try:
+            return self._http.request(method, path, **parts)
+        except httpx2.TimeoutException as error:
+            raise HubUnreachable(self.endpoint, "it did not answer in time") from error
+        except (httpx2.TransportError, httpx2.InvalidURL) as error:
+            raise HubUnreachable(self.endpoint, _reason(error)) from error
+
+    def _read(self, response: httpx2.Response, kind: type[Answer]) -> Answer:
+        if not response.is_success:
+            raise read_error(self.endpoint, response)
+        try:
+            return TypeAdapter(kind).validate_json(response.content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the answer"
+            raise NotAHub(self.endpoint, f"{where}: {first['msg']}") from error
+
+
+def read_error(endpoint: str, response: httpx2.Response) -> HubError:
+    """Rebuild the error that a hub raised; routes of the Hub protocol send less of it."""
+    status = response.status_code
+    try:
+        return HubError(ErrorBody.model_validate_json(response.read()), status=status)
+    except ValidationError:
+        message = response.headers.get("X-Error-Message")
+    if message is None and "json" not in response.headers.get("Content-Type", ""):
+        return NotAHub(endpoint, f"status {status}")
+    code = response.headers.get("X-Error-Code") or _code_of(status)
+    message = message or f"status {status}: {response.text[:300]}"
+    return HubError(ErrorBody(code=code, message=message, error=message), status=status)
+
+
+def _path(name: str) -> str:
+    return quote(name, safe="/")
+
+
+def _code_of(status: int) -> str:
+    return {401: "not_authenticated", 403: "not_allowed"}.get(status, "registry_error")
+
+
+def _refused(error: HubUnreachable) -> bool:
+    return isinstance(error.__cause__, httpx2.ConnectError | httpx2.InvalidURL)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).removeprefix("[Errno 111] ").removeprefix("[Errno -2] ")
+    return text[:1].lower() + text[1:] if text else type(error).__name__
+
+
+def _wait(response: httpx2.Response, pause: float) -> float:
+    """Return the seconds the server asks for, but never more than ten."""
+    asked = response.headers.get("Retry-After", "")
+    return min(float(asked), 10.0) if asked.isdigit() else pause
