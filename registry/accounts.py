@@ -1,0 +1,236 @@
+"""Who may do what: accounts, tokens and roles.
+
+    read < write < admin
+
+A caller's role on an owner is the lower of what the token carries and what the account has there.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+from zlib import crc32
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, joinedload
+
+from registry import audit, names
+from registry.errors import NameTaken, NotAllowed, NotAuthenticated
+from registry.models import Account, Adapter, Membership, Token, now
+
+Role = Literal["read", "write", "admin"]
+
+RANK: dict[str, int] = {"read": 1, "write": 2, "admin": 3}
+PREFIX = "hub_"
+"""By which secret scanners find a leaked token."""
+DEFAULT_LIFETIME = timedelta(days=90)
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SECRET_LENGTH = 40  # 238 bits
+_CHECK_LENGTH = 6
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An account, and what the token it came with allows it to do."""
+
+    account: Account
+    role: Role
+    token_label: str
+
+
+# --- tokens --------------------------------------------------------------------------------------
+
+
+def authenticate(session: Session, token: str) -> Caller | None:
+    """Return whose token this is; None if it is unknown, expired, revoked or no token at all."""
+    if not is_well_formed(token):
+        return None
+    digest = _digest(token)
+    row = session.scalar(
+        select(Token).where(Token.digest == digest).options(joinedload(Token.account))
+    )
+    # The database compared already, by an index; this comparison leaks no timing of its own.
+    if row is None or not hmac.compare_digest(row.digest, digest):
+        return None
+    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now()):
+        return None
+    return Caller(row.account, _role(row.role), row.label)
+
+
+def create_token(
+    session: Session,
+    account: Account,
+    label: str,
+    role: Role = "write",
+    lifetime: timedelta | None = DEFAULT_LIFETIME,
+) -> str:
+    """Return a new token in plain text: the only time it is seen. `lifetime` None: no expiry."""
+    secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
+    token = PREFIX + secret + _checksum(secret)
+    expires_at = None if lifetime is None else now() + lifetime
+    session.add(
+        Token(account=account, label=label, digest=_digest(token), role=role, expires_at=expires_at)
+    )
+    audit.record(session, account, "token.create", account.name, label=label, role=role)
+    session.flush()
+    return token
+
+
+def is_well_formed(token: str) -> bool:
+    """Whether the checksum is right, which tells a typing error from an unknown token."""
+    if not token.startswith(PREFIX) or not token.isascii():
+        return False
+    body = token.removeprefix(PREFIX)
+    secret, check = body[:-_CHECK_LENGTH], body[-_CHECK_LENGTH:]
+    return len(secret) == _SECRET_LENGTH and check == _checksum(secret)
+
+
+def _checksum(secret: str) -> str:
+    value, text = crc32(secret.encode()), ""
+    for _ in range(_CHECK_LENGTH):
+        value, digit = divmod(value, len(_ALPHABET))
+        text = _ALPHABET[digit] + text
+    return text
+
+
+def _digest(token: str) -> str:
+    # A plain hash suffices: the secret is random and long, so there is nothing to guess.
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _role(text: str) -> Role:
+    return "admin" if text == "admin" else "write" if text == "write" else "read"
+
+
+# --- accounts ------------------------------------------------------------------------------------
+
+
+def create_user(
+    session: Session, name: str, *, full_name: str = "", operator: bool = False
+) -> Account:
+    """Raises InvalidName, NameTaken."""
+    return _create(
+        session, Account(name=names.parse_owner(name), full_name=full_name, is_operator=operator)
+    )
+
+
+def create_organisation(session: Session, name: str, *, admin: Account) -> Account:
+    """Make an organisation whose first administrator is `admin`. Raises InvalidName, NameTaken."""
+    organisation = _create(session, Account(name=names.parse_owner(name), kind="organisation"))
+    add_member(session, organisation, admin, "admin")
+    return organisation
+
+
+def add_member(session: Session, organisation: Account, user: Account, role: Role) -> None:
+    """Give a user a role in an organisation, in place of the one it had."""
+    session.merge(Membership(organisation_id=organisation.id, user_id=user.id, role=role))
+    session.flush()
+
+
+def find(session: Session, name: str) -> Account | None:
+    return session.scalar(select(Account).where(Account.name == name.lower()))
+
+
+def first_account(session: Session, name: str) -> str | None:
+    """On a hub without accounts, create an operator and return a token for it; else None.
+
+    For a server on loopback, which needs no set-up: `name` is the system user's, made to fit.
+    """
+    if session.scalar(select(Account.id).limit(1)) is not None:
+        return None
+    account = create_user(session, fitting_name(name), operator=True)
+    return create_token(session, account, "first account", "admin", lifetime=None)
+
+
+def fitting_name(text: str) -> str:
+    r"""Return the nearest name that an owner may have.
+
+    >>> fitting_name("DOMAIN\\Ana María.")
+    'domain-ana-mar-a'
+    """
+    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in text.lower())
+    name = "-".join(part for part in kept.split("-") if part)[: names.LONGEST_NAME // 2].strip("-")
+    return f"user-{name}" if name in names.RESERVED_OWNERS else name or "user"
+
+
+def _create(session: Session, account: Account) -> Account:
+    # Two that ask first and insert later would both be told yes; the constraint cannot be raced.
+    try:
+        with session.begin_nested():
+            session.add(account)
+    except IntegrityError as error:
+        if find(session, account.name) is None:
+            raise
+        raise NameTaken(account.name) from error
+    audit.record(session, account, "account.create", account.name, kind=account.kind)
+    return account
+
+
+# --- roles ---------------------------------------------------------------------------------------
+
+
+def role_on(session: Session, caller: Caller | None, owner_id: int) -> Role | None:
+    """Return what the caller may do in an owner's name; None: no more than anybody."""
+    if caller is None:
+        return None
+    own = caller.account.is_operator or caller.account.id == owner_id
+    held = "admin" if own else _membership(session, caller.account, owner_id)
+    if held is None:
+        return None
+    return _role(min(held, caller.role, key=RANK.__getitem__))
+
+
+def require(session: Session, caller: Caller | None, adapter: Adapter, role: Role) -> Caller:
+    """Return the caller if it has the role on a visible adapter's owner.
+
+    Raises NotAuthenticated without a caller, NotAllowed with one that has not enough rights.
+    """
+    return require_owner(session, caller, adapter.owner, role, subject=adapter.name)
+
+
+def require_owner(
+    session: Session, caller: Caller | None, owner: Account, role: Role, *, subject: str
+) -> Caller:
+    """Like `require`, before there is an adapter."""
+    if caller is None:
+        raise NotAuthenticated(f"changing {subject} needs a token; log in with 'hubctl login'")
+    held = role_on(session, caller, owner.id)
+    if held is not None and RANK[held] >= RANK[role]:
+        return caller
+    if RANK[caller.role] < RANK[role]:
+        raise NotAllowed(
+            f"this token may only {caller.role}; {subject} needs one with the role {role}"
+        )
+    raise NotAllowed(
+        f"{caller.account.name} has no {role} role for {owner.name}; ask an administrator of it"
+    )
+
+
+def visible_to(viewer: Account | None) -> ColumnElement[bool]:
+    """Return the condition under which a viewer may know that an adapter exists.
+
+    Everything that selects, counts or suggests adapters must use it.
+    """
+    present = Adapter.removed_at.is_(None)
+    if viewer is None:
+        return present & (Adapter.visibility == "public")
+    if viewer.is_operator:
+        return present
+    joined = select(Membership.organisation_id).where(Membership.user_id == viewer.id)
+    return present & or_(
+        Adapter.visibility == "public",
+        Adapter.owner_id == viewer.id,
+        Adapter.owner_id.in_(joined),
+    )
+
+
+def _membership(session: Session, account: Account, owner_id: int) -> str | None:
+    return session.scalar(
+        select(Membership.role).where(
+            Membership.organisation_id == owner_id, Membership.user_id == account.id
+        )
+    )

@@ -1,0 +1,89 @@
+"""Engines, sessions and migrations: SQLite by default, PostgreSQL for a team.
+
+A transaction writes unless it was opened by a reading session. On SQLite a writing one takes the
+write lock when it begins: two that read first and wrote later could otherwise both pass a check,
+or one would fail half-way with "database is locked". PostgreSQL does the same with row locks.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.orm import Session, sessionmaker
+
+Sessions = sessionmaker[Session]
+
+READS = "hub_reads"
+BUSY_TIMEOUT = 30
+"""Seconds a SQLite writer waits for its turn; publishing holds the lock for milliseconds."""
+MIGRATION_LOCK = 0x68756263746C  # any constant of our own: it names the advisory lock
+
+
+def connect(url: str) -> Engine:
+    """Open a database; SQLite's folder is made when missing."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        # The plain scheme means psycopg 3 here: SQLAlchemy's own default is not a dependency.
+        if parsed.drivername in {"postgresql", "postgres"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(parsed, pool_pre_ping=True)
+    if parsed.database not in {None, "", ":memory:"}:
+        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def sessions(engine: Engine) -> Sessions:
+    """Return a factory of writing sessions, one transaction each."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def reading_sessions(engine: Engine) -> Sessions:
+    """Return a factory of sessions that never wait for a writer, and must not write."""
+    return sessionmaker(engine.execution_options(**{READS: True}), expire_on_commit=False)
+
+
+def migrate(engine: Engine, revision: str = "head") -> None:
+    """Bring the schema to a revision; workers that start together do it once."""
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(
+                text("select pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK}
+            )
+        command.upgrade(alembic(connection), revision)
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the schema is the one this code was written for."""
+    head = ScriptDirectory.from_config(alembic()).get_current_head()
+    with engine.connect().execution_options(**{READS: True}) as connection:
+        return MigrationContext.configure(connection).get_current_revision() == head
+
+
+def alembic(connection: Connection | None = None) -> Config:
+    """Return Alembic's configuration for an open connection; there is no alembic.ini."""
+    config = Config()
+    config.set_main_option("script_location", str(files("migrations")))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
+    # Python's driver would begin transactions on its own, and too late (see the module docstring).
+    connection.isolation_level = None
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = full")  # a committed publish survives a power cut
+    connection.execute("pragma foreign_keys = on")
+    connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT * 1000}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(READS, False)
+    connection.exec_driver_sql("begin" if reads else "begin immediate")

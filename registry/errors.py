@@ -1,0 +1,228 @@
+"""Errors of the registry. Front ends turn them into HTTP statuses or exit codes, never the reverse.
+
+RegistryError
+├── InvalidName            a name or reference breaks the rules in `registry.names`
+├── InvalidPackage         a folder is not a valid adapter; `problems` names file, tensor or field
+├── InvalidRecipe          a recipe, lock or set-up expression cannot be read
+├── InvalidScore           a score is not finite, out of bounds, or of an unknown metric
+├── AdapterNotFound        no adapter of that name that the caller may see
+├── RevisionNotFound       the adapter has no such revision, branch, tag or version
+├── FileNotInRevision      the revision has no such file
+├── BaseModelNotFound      no base model is registered under that name or digest
+├── NameTaken              the name is, or once was, in use
+├── VersionExists          published versions are immutable
+├── WrongVersionNumber     the number does not match what changed; carries the number to use
+├── StaleParent            the branch has moved since the caller looked
+├── UploadRefused          a file's type, path or size is not accepted
+├── UploadTooLarge         a file is larger than this way of sending it allows
+├── BlobMissing            a file was named whose bytes were not uploaded
+├── DigestMismatch         the bytes received are not those announced
+├── NotAuthenticated       the token is missing, unknown, expired or revoked
+├── NotAllowed             the caller may see the adapter but not do this
+└── ResolutionImpossible   no set of versions satisfies the recipe; carries the reasons
+"""
+
+from collections.abc import Mapping, Sequence
+
+
+class RegistryError(Exception):
+    """Base of every error a caller may want to show to a person."""
+
+    code = "registry_error"
+    """Stable identifier sent over the wire; renaming one breaks clients."""
+
+    hint: str | None = None
+    """What to do about it, when that is not in the message."""
+
+
+class InvalidName(RegistryError, ValueError):
+    """The name breaks the rules in `registry.names`."""
+
+    code = "invalid_name"
+
+
+class InvalidPackage(RegistryError, ValueError):
+    """A folder or revision is not a valid adapter."""
+
+    code = "invalid_package"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(tuple(problems))
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "; ".join(self.problems)
+
+
+class InvalidRecipe(RegistryError, ValueError):
+    """A recipe, lock or set-up expression cannot be read."""
+
+    code = "invalid_recipe"
+
+
+class InvalidScore(RegistryError, ValueError):
+    """A score is not finite, out of its metric's bounds, or of an unknown metric."""
+
+    code = "invalid_score"
+
+
+class AdapterNotFound(RegistryError, LookupError):
+    """No adapter of that name, or none that the caller may see: the two look alike on purpose."""
+
+    code = "adapter_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"no adapter is called {self.name!r} here"
+
+
+class RevisionNotFound(RegistryError, LookupError):
+    """The adapter has no such revision, branch, tag or version."""
+
+    code = "revision_not_found"
+
+    def __init__(self, name: str, revision: str) -> None:
+        super().__init__(name, revision)
+        self.name = name
+        self.revision = revision
+
+    def __str__(self) -> str:
+        return f"{self.name} has no revision, branch, tag or version {self.revision!r}"
+
+
+class FileNotInRevision(RegistryError, LookupError):
+    """The revision has no such file."""
+
+    code = "file_not_found"
+
+    def __init__(self, name: str, revision: str, path: str) -> None:
+        super().__init__(name, revision, path)
+        self.name = name
+        self.revision = revision
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.name} has no file {self.path!r} at {self.revision}"
+
+
+class BaseModelNotFound(RegistryError, LookupError):
+    """No base model is registered under that name or digest."""
+
+    code = "base_model_not_found"
+
+
+class NameTaken(RegistryError):
+    """The name is in use, or was: names are not reused, so old references never change meaning."""
+
+    code = "name_taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"the name {self.name!r} is taken, or was once; choose another"
+
+
+class VersionExists(RegistryError):
+    """A published version never changes; publish a new one instead."""
+
+    code = "version_exists"
+
+    def __init__(self, name: str, number: str) -> None:
+        super().__init__(name, number)
+        self.name = name
+        self.number = number
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} {self.number} is already published with other content; "
+            "publish a higher version"
+        )
+
+
+class WrongVersionNumber(RegistryError, ValueError):
+    """The number does not match what changed since the version below it."""
+
+    code = "wrong_version_number"
+
+    def __init__(self, number: str, *, reason: str, use: str) -> None:
+        super().__init__(number, reason, use)
+        self.number = number
+        self.reason = reason
+        self.use = use
+
+    def __str__(self) -> str:
+        return (
+            f"{self.number} is not the right number: {self.reason}; use {self.use} or a larger step"
+        )
+
+
+class StaleParent(RegistryError):
+    """The branch has moved since the caller looked at it."""
+
+    code = "stale_parent"
+
+
+class UploadRefused(RegistryError, ValueError):
+    """A file's type, path or size is not accepted."""
+
+    code = "upload_refused"
+
+
+class UploadTooLarge(UploadRefused):
+    """A file is larger than this way of sending it allows."""
+
+    code = "upload_too_large"
+
+
+class BlobMissing(RegistryError):
+    """A commit names a file whose bytes were not uploaded to this adapter."""
+
+    code = "blob_missing"
+
+
+class DigestMismatch(RegistryError, ValueError):
+    """The bytes received are not those announced: the upload was cut or changed on its way."""
+
+    code = "digest_mismatch"
+
+
+class NotAuthenticated(RegistryError):
+    """The token is missing, unknown, expired or revoked."""
+
+    code = "not_authenticated"
+
+
+class NotAllowed(RegistryError):
+    """The caller may see the adapter but not do this to it."""
+
+    code = "not_allowed"
+
+
+class ResolutionImpossible(RegistryError):
+    """No set of versions satisfies the recipe.
+
+    `reasons` maps a slot to what was found wrong with each candidate, in words for a person;
+    `choices` lists, for an ambiguous slot, the references between which the caller must choose.
+    """
+
+    code = "resolution_impossible"
+
+    def __init__(
+        self,
+        summary: str,
+        *,
+        reasons: Mapping[str, Sequence[str]] | None = None,
+        choices: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__(summary)
+        self.summary = summary
+        self.reasons = {slot: tuple(lines) for slot, lines in (reasons or {}).items()}
+        self.choices = {slot: tuple(refs) for slot, refs in (choices or {}).items()}
+
+    def __str__(self) -> str:
+        return self.summary

@@ -1,0 +1,66 @@
+"""Every test that asks for `engine` or `session` runs on SQLite and on PostgreSQL."""
+
+import pytest
+from sqlalchemy.orm import Session
+
+from registry import accounts, db
+from registry.blobs import FolderBlobs
+from tests.support import databases
+from tests.support.postgres import running_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory):
+    path = tmp_path_factory.mktemp("migrated") / "hub.sqlite3"
+    databases.migrate_sqlite(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres):
+    name = postgres.create_database()
+    with databases.opened(postgres.url(name)) as engine:
+        db.migrate(engine)
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request, tmp_path):
+    """A fresh database with the schema of today."""
+    if request.param == "sqlite":
+        copy = databases.sqlite_copy(request.getfixturevalue("migrated_sqlite"), tmp_path)
+    else:
+        server, template = map(request.getfixturevalue, ("postgres", "migrated_postgres"))
+        copy = databases.postgres_copy(server, template)
+    with copy as engine:
+        yield engine
+
+
+@pytest.fixture
+def session(engine):
+    """A writing session whose transaction the test may commit; else it is rolled back."""
+    with Session(engine, expire_on_commit=False) as session:
+        yield session
+
+
+@pytest.fixture
+def blobs(tmp_path):
+    return FolderBlobs(tmp_path / "blobs")
+
+
+@pytest.fixture
+def ana(session):
+    """A user."""
+    return accounts.create_user(session, "ana")
+
+
+@pytest.fixture
+def ben(session):
+    """Another user, with no rights in the first one's name."""
+    return accounts.create_user(session, "ben")
