@@ -15,7 +15,6 @@ from adapters_runtime.composition import (
     AdapterCompositionBlock,
     Average,
     BatchSplit,
-    Child,
     Fuse,
     Split,
     Stack,
@@ -25,7 +24,7 @@ from registry import strictjson
 from registry.errors import InvalidRecipe
 from registry.schemas import Lock
 
-Tree = Child
+Tree = str | AdapterCompositionBlock
 """A slot's name, or a block of them."""
 Heads = str | tuple[str, ...] | AdapterCompositionBlock | None
 """The slot whose head is used, several in order, a tree of them, or none."""

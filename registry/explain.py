@@ -1,0 +1,150 @@
+"""Why a set-up was resolved as it was, or could not be, in words for a person."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from registry.errors import ResolutionImpossible
+from registry.fitting import Choice, Index, judge, judge_choice, judge_pair
+from registry.plan import Candidate, Plan, by_age
+from registry.preference import Rank, rank
+from registry.schemas import Need
+
+MOST_SHOWN = 5
+"""Of the many partners that a candidate does not go with, so many are named."""
+
+
+def warnings(plan: Plan, choice: Choice) -> list[str]:
+    """Return the warnings about the chosen, each once, in the order of the slots."""
+    found: dict[str, None] = {}
+    for slot in sorted(choice):
+        for finding in judge(plan, slot, choice[slot]):
+            found[f"{choice[slot].ref}: {finding}"] = None
+        for other in sorted(choice):
+            if slot < other:
+                pair = judge_pair(plan, slot, choice[slot], other, choice[other])
+                found.update(dict.fromkeys(str(finding) for finding in pair))
+    for slot, finding in judge_choice(plan, choice):
+        found[f"{choice[slot].ref}: {finding}"] = None
+    return list(found)
+
+
+def why(index: Index, choice: Choice, slot: str) -> dict[str, Any]:
+    chosen = choice[slot]
+    rejected = {
+        candidate.ref: _why_not(index, choice, slot, candidate)
+        for candidate in index.every[slot]
+        if candidate.ref != chosen.ref
+    }
+    return {
+        "chosen": chosen.ref,
+        "because": _because(index.plan, choice, slot),
+        "rejected": rejected,
+    }
+
+
+def _earlier(plan: Plan, choice: Choice, slot: str) -> Choice:
+    order = plan.by_preference
+    return {each: choice[each] for each in order[: order.index(slot)]}
+
+
+def _because(plan: Plan, choice: Choice, slot: str) -> str:
+    best = rank(plan, _earlier(plan, choice, slot), slot, choice[slot])
+    if plan.named(slot):
+        return f"the recipe names {plan.slots[slot]}"
+    if best.trained_together:
+        return "the very adapter that its partner was trained with"
+    if best.same_series:
+        return "of the series that its partner was trained with"
+    if best.equal_contract:
+        return "the same in all that its partner's contract names"
+    return "the only adapter that fits"
+
+
+def _why_not(index: Index, choice: Choice, slot: str, candidate: Candidate) -> list[str]:
+    """Say why a candidate was not chosen: a rule, a partner, or that another is better."""
+    if refused := index.refusals(slot, candidate):
+        return refused
+    others = {other: choice[other] for other in choice if other != slot}
+    if clashes := index.clashes(others, slot, candidate):
+        return clashes
+    earlier, chosen = _earlier(index.plan, choice, slot), choice[slot]
+    own, best = (rank(index.plan, earlier, slot, each) for each in (candidate, chosen))
+    return [_why_worse(own, best, candidate, chosen)]
+
+
+def _why_worse(own: Rank, best: Rank, candidate: Candidate, chosen: Candidate) -> str:
+    if own.trained_together != best.trained_together:
+        return f"{chosen.ref} is the very adapter that its partner was trained with"
+    if own.same_series != best.same_series:
+        return f"of another series than its partner was trained with, unlike {chosen.ref}"
+    if own.equal_contract != best.equal_contract:
+        return f"fits, but {chosen.ref} is closer to the partner in training"
+    if own.live != best.live:
+        return f"is {candidate.state}, {chosen.ref} is live"
+    return f"{chosen.ref} is newer"
+
+
+def impossible(index: Index) -> ResolutionImpossible:
+    """Return the error that says, for every candidate, what stands against it."""
+    plan = index.plan
+    reasons = {slot: list(_reasons(index, slot)) for slot in sorted(plan.slots)}
+    empty = [slot for slot in sorted(plan.slots) if not index.open[slot]]
+    if empty:
+        asked = ", ".join(f"{slot!r} ({_asked(plan.slots[slot])})" for slot in empty)
+        summary = f"nothing fits the slot{'s' if len(empty) > 1 else ''} {asked} on {plan.base}"
+    else:
+        summary = f"no combination of the candidates fits on {plan.base}"
+    return ResolutionImpossible(summary, reasons=reasons)
+
+
+def _asked(filling: str | Need) -> str:
+    if isinstance(filling, str):
+        return filling
+    return ", ".join(f"{key} {value}" for key, value in filling.model_dump().items() if value)
+
+
+def _reasons(index: Index, slot: str) -> Iterator[str]:
+    if not index.every[slot]:
+        yield f"nothing is published here that answers {_asked(index.plan.slots[slot])}"
+    for candidate in index.every[slot]:
+        for reason in index.refusals(slot, candidate) or _hopeless(index, slot, candidate):
+            yield f"{candidate.ref}: {reason}"
+
+
+def _hopeless(index: Index, slot: str, candidate: Candidate) -> list[str]:
+    """Say why a candidate that is right by itself cannot be combined."""
+    others = [other for other in sorted(index.plan.slots) if other != slot]
+    if empty := [other for other in others if not index.open[other]]:
+        return [f"fits by itself, but nothing fits the slot {empty[0]!r}"]
+    for other in others:
+        if not any(index.fits({other: each}, slot, candidate) for each in index.open[other]):
+            shown = index.open[other][:MOST_SHOWN]
+            return [
+                line for each in shown for line in index.clashes({other: each}, slot, candidate)
+            ]
+    return ["fits some candidates of every other slot, but no combination of them fits together"]
+
+
+def ambiguous(slot: str, equal: Sequence[Candidate]) -> ResolutionImpossible:
+    ordered = sorted(equal, key=by_age)
+    refs = [candidate.ref for candidate in ordered]
+    error = ResolutionImpossible(
+        f"{len(refs)} adapters fit the slot {slot!r} equally well: {', '.join(refs)}",
+        reasons={slot: [f"{each.ref}: {_describe(each)}" for each in ordered]},
+        choices={slot: refs},
+    )
+    error.hint = f"name one of them, for example {slot}={refs[0]}"
+    return error
+
+
+def _describe(candidate: Candidate) -> str:
+    signature = candidate.signature
+    parts = [
+        signature.method or "unknown method",
+        f"invertible ({signature.invertible})" if signature.invertible else None,
+        "with embedding rows" if signature.rows else None,
+        f"series {signature.series}" if signature.series else None,
+        f"language {signature.language}" if signature.language else None,
+        f"licence {candidate.licence}" if candidate.licence else None,
+    ]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,126 @@
+"""Which candidates go together, and whether a choice that was begun can be completed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from registry import rules
+from registry.errors import ResolutionImpossible
+from registry.plan import Candidate, Finding, Plan, by_age
+
+Candidates = Mapping[str, Sequence[Candidate]]
+Choice = Mapping[str, Candidate]
+
+MOST_JUDGEMENTS = 200_000
+"""How many pairs of candidates a resolution may judge: a few seconds' work."""
+
+
+def judge(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
+    """Yield what the rules say of a candidate by itself."""
+    for rule in rules.SLOT_RULES:
+        yield from rule(plan, slot, candidate)
+
+
+def judge_pair(
+    plan: Plan, slot: str, one: Candidate, other_slot: str, other: Candidate
+) -> Iterator[Finding]:
+    """Yield what the rules say of two candidates together; the order of the two does not count."""
+    for rule in rules.PAIR_RULES:
+        yield from rule(plan, slot, one, other_slot, other)
+        yield from rule(plan, other_slot, other, slot, one)
+
+
+def judge_choice(plan: Plan, choice: Mapping[str, Candidate]) -> Iterator[tuple[str, Finding]]:
+    """Yield what the rules say of a choice as a whole, with the slot that each finding is about."""
+    for rule in rules.SETUP_RULES:
+        yield from rule(plan, choice)
+
+
+class Index:
+    """The candidates of every slot, those that no rule about one candidate refuses, and a cache."""
+
+    def __init__(
+        self, plan: Plan, every: Candidates, findings: dict[str, list[list[Finding]]]
+    ) -> None:
+        self.plan = plan
+        self.every = every
+        self.findings = findings
+        self.open = {
+            slot: [
+                candidate
+                for candidate, found in zip(every[slot], findings[slot], strict=True)
+                if not any(finding.refused for finding in found)
+            ]
+            for slot in plan.slots
+        }
+        self._pairs: dict[tuple[str, str, str, str], bool] = {}
+
+    @classmethod
+    def of(cls, plan: Plan, candidates: Candidates) -> "Index":
+        # Sorted once, so that neither the choice nor the explanation follows the order of rows.
+        every = {slot: sorted(candidates.get(slot, ()), key=by_age) for slot in plan.slots}
+        findings = {
+            slot: [list(judge(plan, slot, candidate)) for candidate in every[slot]]
+            for slot in plan.slots
+        }
+        return cls(plan, every, findings)
+
+    def compatible(self, slot: str, one: Candidate, other_slot: str, other: Candidate) -> bool:
+        if other_slot < slot:
+            slot, one, other_slot, other = other_slot, other, slot, one
+        key = (slot, one.ref, other_slot, other.ref)
+        if key not in self._pairs:
+            self._count()
+            found = judge_pair(self.plan, slot, one, other_slot, other)
+            self._pairs[key] = not any(finding.refused for finding in found)
+        return self._pairs[key]
+
+    def _count(self) -> None:
+        if len(self._pairs) >= MOST_JUDGEMENTS:
+            error = ResolutionImpossible(f"gave up after {MOST_JUDGEMENTS:,} pairs of candidates")
+            error.hint = "name the adapter, or its version, in more of the slots"
+            raise error
+
+    def fits(self, choice: Mapping[str, Candidate], slot: str, candidate: Candidate) -> bool:
+        """Whether a candidate goes with all that was chosen."""
+        if not all(self.compatible(slot, candidate, *other) for other in choice.items()):
+            return False
+        whole = {**choice, slot: candidate}
+        return not any(finding.refused for _, finding in judge_choice(self.plan, whole))
+
+    def refusals(self, slot: str, candidate: Candidate) -> list[str]:
+        """Return why the rules about one candidate refuse it; nothing if they do not."""
+        found = self.findings[slot][self.every[slot].index(candidate)]
+        return [str(finding) for finding in found if finding.refused]
+
+    def clashes(self, choice: Choice, slot: str, candidate: Candidate) -> list[str]:
+        """Return why a candidate does not go with a choice; nothing if it does."""
+        found = [
+            finding
+            for other in choice.items()
+            for finding in judge_pair(self.plan, slot, candidate, *other)
+        ]
+        found += [finding for _, finding in judge_choice(self.plan, {**choice, slot: candidate})]
+        return list(dict.fromkeys(str(finding) for finding in found if finding.refused))
+
+    def completes(self, choice: Choice) -> bool:
+        """Whether the slots that are not chosen yet can be filled so that all fits together."""
+        domains = {
+            slot: [each for each in self.open[slot] if self.fits(choice, slot, each)]
+            for slot in self.plan.slots
+            if slot not in choice
+        }
+        return all(domains.values()) and self._fill(choice, domains)
+
+    def _fill(self, choice: Choice, domains: Mapping[str, list[Candidate]]) -> bool:
+        if not domains:
+            return True
+        slot = min(domains, key=lambda each: (len(domains[each]), each))  # the most constrained
+        for candidate in domains[slot]:
+            extended = {**choice, slot: candidate}
+            left = {
+                other: [each for each in domain if self.fits(extended, other, each)]
+                for other, domain in domains.items()
+                if other != slot
+            }
+            if all(left.values()) and self._fill(extended, left):
+                return True
+        return False
