@@ -1,0 +1,418 @@
+"""Finding adapters: by words and facets, in an order, page by page; and keeping their search rows.
+
+Nobody finds, counts or is told the name of an adapter that may not be seen.
+"""
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Double,
+    FromClause,
+    Row,
+    Select,
+    SQLColumnExpression,
+    case,
+    func,
+    literal,
+    select,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.orm import Session
+
+from registry import accounts, cards, search_index, vocabulary
+from registry.errors import InvalidQuery
+from registry.models import Account, Adapter, Manifest, SearchDocument, UtcDateTime, Version
+from registry.schemas import FacetValue, SearchHit, SearchPage, Suggestion
+from registry.search_index import Terms
+
+Sort = Literal["relevance", "downloads", "updated"]
+
+LARGEST_PAGE = 100
+MOST_VALUES = 20
+"""Values of one facet that a search may allow."""
+COUNTED = 20_000
+"""Matches that are counted; beyond, counts are lower bounds."""
+SHOWN_VALUES = 12
+"""Values of one facet that a page lists, the most frequent ones."""
+SUGGESTIONS = 8
+
+
+@dataclass(frozen=True)
+class SearchQuery:
+    """What a person looks for. Facets narrow down; several values of one facet are alternatives."""
+
+    text: str = ""
+    facets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    owner: str | None = None
+    sort: Sort | None = None
+    """None: by relevance when there are words, else by downloads."""
+    limit: int = 20
+    after: str | None = None
+    """`SearchPage.next` of the page before."""
+
+    def terms(self, *, without: str | None = None) -> Terms:
+        groups = (
+            tuple(search_index.token(facet, value) for value in values)
+            for facet, values in self.facets.items()
+            if values and facet != without
+        )
+        return Terms(search_index.words(self.text), tuple(groups))
+
+    def order(self) -> Sort:
+        has_words = bool(search_index.words(self.text))
+        if self.sort is None or (self.sort == "relevance" and not has_words):
+            return "relevance" if has_words else "downloads"
+        return self.sort
+
+    def check(self) -> None:
+        """Raises InvalidQuery."""
+        if unknown := self.facets.keys() - vocabulary.FACETS.keys():
+            raise InvalidQuery(
+                f"there is no facet {min(unknown)!r}; choose of {', '.join(vocabulary.FACETS)}"
+            )
+        for facet, values in self.facets.items():
+            if len(values) > MOST_VALUES:
+                raise InvalidQuery(f"{facet} allows {len(values)} values; {MOST_VALUES} at most")
+        if self.sort is not None and self.sort not in get_args(Sort):
+            raise InvalidQuery(f"cannot sort by {self.sort!r}: use {', '.join(get_args(Sort))}")
+        if not 1 <= self.limit <= LARGEST_PAGE:
+            raise InvalidQuery(f"a page has 1 to {LARGEST_PAGE} results, not {self.limit}")
+
+
+def search(session: Session, query: SearchQuery, viewer: Account | None) -> SearchPage:
+    """Return a page of what the viewer may see and the query asks for. Raises InvalidQuery."""
+    query.check()
+    visible = _visible(query, viewer)
+    order = query.order()
+    found = session.execute(_page(session, query, order, visible)).all()
+    rows = found[: query.limit]
+    counts, total = _count(session, query, visible)
+    return SearchPage(
+        hits=[_hit(row) for row in rows],
+        total=total,
+        total_is_exact=total < COUNTED,
+        facets=_facet_values(query, counts),
+        next=_cursor(order, rows[-1]) if len(found) > query.limit else None,
+    )
+
+
+def suggest(session: Session, prefix: str, viewer: Account | None) -> list[Suggestion]:
+    """Return adapters whose names hold the words, the last as a beginning; the popular first."""
+    words = search_index.words(prefix)
+    if not words:
+        return []
+    rows = session.execute(
+        select(SearchDocument.name, SearchDocument.title)
+        .where(
+            search_index.index_of(session).named(words),
+            SearchDocument.adapter_id == Adapter.id,
+            accounts.visible_to(viewer),
+        )
+        .order_by(SearchDocument.id)
+        .limit(SUGGESTIONS)
+    )
+    return [Suggestion(name=name, title=title) for name, title in rows]
+
+
+def _visible(query: SearchQuery, viewer: Account | None) -> ColumnElement[bool]:
+    visible = accounts.visible_to(viewer)
+    if query.owner is None:
+        return visible
+    owner = select(Account.id).where(Account.name == query.owner.lower()).scalar_subquery()
+    return visible & (Adapter.owner_id == owner)
+
+
+# --- one page ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Order:
+    """By which expressions a page is sorted, and how a cursor names a place in it."""
+
+    keys: tuple[SQLColumnExpression[Any], ...]
+    descending: bool
+
+
+_BROWSING: dict[Sort, _Order] = {
+    "downloads": _Order((Adapter.downloads, Adapter.id), descending=True),
+    "updated": _Order((Adapter.updated_at, Adapter.id), descending=True),
+}
+
+
+def _page(
+    session: Session, query: SearchQuery, order: Sort, visible: ColumnElement[bool]
+) -> Select[Any]:
+    index, terms = search_index.index_of(session), query.terms()
+    if order == "relevance":
+        best = _candidates(session, query, visible)
+        by = _Order((_closeness(query.text), best.c.score, best.c.id), descending=False)
+        statement = _rows(by).join(best, best.c.id == SearchDocument.id)
+    else:
+        by = _BROWSING[order]
+        statement = _rows(by).where(visible)
+        if terms:
+            statement = statement.where(index.matching(terms))
+    if query.after is not None:
+        place = tuple_(*map(_bound, _place(query.after, order)))
+        here = tuple_(*by.keys)
+        statement = statement.where(here < place if by.descending else here > place)
+    ordering = [key.desc() if by.descending else key.asc() for key in by.keys]
+    return statement.order_by(*ordering).limit(query.limit + 1)
+
+
+def _rows(order: _Order) -> Select[Any]:
+    document = SearchDocument
+    return select(
+        *(document.name, document.title, document.summary, document.number, document.facets),
+        *(Adapter.downloads, Adapter.updated_at),
+        *(key.label(f"key_{position}") for position, key in enumerate(order.keys)),
+    ).join_from(document, Adapter, Adapter.id == document.adapter_id)
+
+
+def _candidates(session: Session, query: SearchQuery, visible: ColumnElement[bool]) -> FromClause:
+    """Return what is ranked: popular matches, and the adapter of exactly that name."""
+    index, terms = search_index.index_of(session), query.terms()
+    best = index.best(terms, visible)
+    if "/" not in query.text:
+        return best
+    named = (
+        select(SearchDocument.id, literal(0.0))
+        .join(Adapter, Adapter.id == SearchDocument.adapter_id)
+        .where(Adapter.name == _as_name(query.text), visible, index.matching(terms))
+        .where(SearchDocument.id.not_in(select(best.c.id)))
+    )
+    return union_all(select(best.c.id, best.c.score), named).subquery()
+
+
+def _closeness(text: str) -> ColumnElement[int]:
+    """Return 0 for the adapter of exactly that name, 1 where it is the part after the owner."""
+    name = _as_name(text)
+    return case(
+        (SearchDocument.name == name, 0),
+        (SearchDocument.name.endswith("/" + name, autoescape=True), 1),
+        else_=2,
+    )
+
+
+def _as_name(text: str) -> str:
+    return text.strip().lower()
+
+
+def _bound(value: object) -> ColumnElement[Any]:
+    # Said outright: SQLAlchemy would take every integer for one of 32 bits.
+    types = {datetime: UtcDateTime, int: BigInteger, float: Double}
+    return literal(value, types[type(value)])
+
+
+def _hit(row: Row[Any]) -> SearchHit:
+    facets = row.facets
+    return SearchHit(
+        name=row.name,
+        title=row.title,
+        summary=row.summary,
+        kind=next(iter(facets.get("kind", ())), None),
+        method=next(iter(facets.get("method", ())), None),
+        languages=facets.get("language", []),
+        tasks=facets.get("task", []),
+        base_name=next(iter(facets.get("base", ())), None),
+        number=row.number,
+        downloads=row.downloads,
+        updated_at=row.updated_at,
+    )
+
+
+def _cursor(order: Sort, row: Row[Any]) -> str:
+    keys = [value for name, value in row._mapping.items() if name.startswith("key_")]  # noqa: SLF001
+    place = [key.isoformat() if isinstance(key, datetime) else key for key in keys]
+    return base64.urlsafe_b64encode(json.dumps([order, *place]).encode()).decode().rstrip("=")
+
+
+_PLACES: dict[Sort, tuple[type, ...]] = {
+    "relevance": (int, float, int),
+    "downloads": (int, int),
+    "updated": (str, int),
+}
+
+
+def _place(cursor: str, order: Sort) -> list[object]:
+    """Read a cursor of ours. Anybody may send one, so nothing about it is taken for granted."""
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        return _keys(json.loads(text), order)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise InvalidQuery(
+            "'after' is not a place in these results: take it from 'next' of the page before, "
+            "with the same order"
+        ) from error
+
+
+def _keys(document: list[Any], order: Sort) -> list[object]:
+    sort, *keys = document
+    if sort != order or [type(key) for key in keys] != list(_PLACES[order]):
+        raise ValueError(f"not a place by {order}")
+    if any(isinstance(key, int) and abs(key) >= 2**63 for key in keys):
+        raise ValueError("no database holds such a number")
+    if order == "updated":
+        keys[0] = datetime.fromisoformat(keys[0]).astimezone(UTC)
+    return keys
+
+
+# --- counts --------------------------------------------------------------------------------------
+
+
+def _count(
+    session: Session, query: SearchQuery, visible: ColumnElement[bool]
+) -> tuple[dict[str, Counter[str]], int]:
+    """Return per facet how many matches have each value, and how many matches there are.
+
+    A facet's own choice does not narrow its counts: they say what another choice would find.
+    """
+    tokens, total = _tokens(session, query.terms(), visible)
+    counts = _by_facet(tokens)
+    for facet, values in query.facets.items():
+        if values:
+            others, _ = _tokens(session, query.terms(without=facet), visible)
+            counts[facet] = _by_facet(others)[facet]
+    return counts, total
+
+
+def _tokens(
+    session: Session, terms: Terms, visible: ColumnElement[bool]
+) -> tuple[Counter[str], int]:
+    matches = (
+        select(SearchDocument.facet_tokens)
+        .join(Adapter, Adapter.id == SearchDocument.adapter_id)
+        .where(visible)
+        .limit(COUNTED)
+    )
+    if terms:
+        matches = matches.where(search_index.index_of(session).matching(terms))
+    found = matches.subquery()
+    # One string of all tokens: a row each would cost several times the counting.
+    joined, total = session.execute(
+        select(func.aggregate_strings(found.c.facet_tokens, " "), func.count())
+    ).one()
+    return Counter((joined or "").split()), total
+
+
+def _by_facet(tokens: Mapping[str, int]) -> dict[str, Counter[str]]:
+    counts: dict[str, Counter[str]] = {facet: Counter() for facet in vocabulary.FACETS}
+    for token, count in tokens.items():
+        facet, value = search_index.value_of(token)
+        counts[facet][value] = count
+    return counts
+
+
+def _facet_values(
+    query: SearchQuery, counts: Mapping[str, Counter[str]]
+) -> dict[str, list[FacetValue]]:
+    return {
+        facet: [
+            FacetValue(value=value, label=vocabulary.label(facet, value), count=count)
+            for value, count in _most_frequent(counts[facet], query.facets.get(facet, ()))
+        ]
+        for facet in vocabulary.FACETS
+    }
+
+
+def _most_frequent(counts: Counter[str], chosen: Sequence[str]) -> list[tuple[str, int]]:
+    """Return what is chosen, and the most frequent others, by frequency and then by name."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = dict(ordered[:SHOWN_VALUES]) | {value: counts[value] for value in chosen}
+    return sorted(shown.items(), key=lambda item: (-item[1], item[0]))
+
+
+# --- search rows ---------------------------------------------------------------------------------
+
+
+def popularity_key(downloads: int, adapter_id: int) -> int:
+    """Return the id of an adapter's search row: smaller for more downloads, roughly.
+
+    Downloads count by order of magnitude and first digit, so that a row moves in the index a few
+    times in its life, not at every download. The triggers of migration 0002 use the same formula.
+    """
+    digits = str(downloads)
+    return (1000 - 10 * len(digits) - int(digits[0])) << 40 | adapter_id
+
+
+def index_adapter(session: Session, adapter: Adapter, *, card: str | None = None) -> None:
+    """Rewrite an adapter's search row from its newest version, in the caller's transaction.
+
+    `card` is the text of README.md; None leaves what is known of the card as it is.
+    """
+    session.flush()
+    document = session.scalars(
+        select(SearchDocument)
+        .where(SearchDocument.adapter_id == adapter.id)
+        # Locked, for a download may move the row to another id; read anew, for one may have.
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+    facets: dict[str, list[str]] = dict(document.facets)
+    if card is not None:
+        facets |= _describe_card(document, cards.split(card))
+    version = newest_version(session, adapter.id)
+    facets |= _version_facets(session, version)
+    document.number = version.number if version is not None else None
+    document.title = document.title or adapter.name.partition("/")[2]
+    document.facets = {facet: values for facet, values in facets.items() if values}
+    document.words = " ".join(_names(document.facets))
+    document.facet_tokens = " ".join(_facet_tokens(document.facets))
+    session.flush()
+
+
+def newest_version(session: Session, adapter_id: int) -> Version | None:
+    """Return the highest live version; without one, the highest deprecated one."""
+    return session.scalar(
+        select(Version)
+        .where(Version.adapter_id == adapter_id, Version.state.in_(("live", "deprecated")))
+        .order_by(
+            (Version.state == "live").desc(),
+            *(Version.major.desc(), Version.minor.desc(), Version.patch.desc()),
+        )
+        .limit(1)
+    )
+
+
+def _describe_card(document: SearchDocument, card: cards.Card) -> dict[str, list[str]]:
+    document.title = cards.title(card.body)
+    document.summary = cards.summary(card.body)
+    document.card = cards.plain_text(card.body)
+    tasks = [*card.words("pipeline_tag"), *card.words("task"), *card.words("tasks")]
+    return {"licence": card.words("license") or card.words("licence"), "task": tasks}
+
+
+def _version_facets(session: Session, version: Version | None) -> dict[str, list[str]]:
+    if version is None:
+        return {}
+    manifest = session.get_one(Manifest, (version.adapter_id, version.revision_id))
+    languages = [version.language, *manifest.document.get("languages", ())]
+    return {
+        "kind": _present([version.kind]),
+        "method": _present([version.method]),
+        "language": _present(languages),
+        "base": _present([version.base_name]),
+    }
+
+
+def _present(values: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(value for value in values if value))
+
+
+def _names(facets: Mapping[str, Sequence[str]]) -> list[str]:
+    return [vocabulary.label(facet, value) for facet, values in facets.items() for value in values]
+
+
+def _facet_tokens(facets: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        search_index.token(facet, value) for facet, values in facets.items() for value in values
+    ]
