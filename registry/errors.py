@@ -3,7 +3,9 @@
 RegistryError
 ├── InvalidName            a name or reference breaks the rules in `registry.names`
 ├── InvalidPackage         a folder is not a valid adapter; `problems` names file, tensor or field
+├── InvalidBaseModel       a base model's digests, tensors and configuration contradict one another
 ├── InvalidRecipe          a recipe, lock or set-up expression cannot be read
+├── InvalidQuery           a search asks for an order, filter or page that does not exist
 ├── InvalidScore           a score is not finite, out of bounds, or of an unknown metric
 ├── AdapterNotFound        no adapter of that name that the caller may see
 ├── RevisionNotFound       the adapter has no such revision, branch, tag or version
@@ -54,10 +56,22 @@ class InvalidPackage(RegistryError, ValueError):
         return "; ".join(self.problems)
 
 
+class InvalidBaseModel(RegistryError, ValueError):
+    """What is said of a base model contradicts itself, or what is registered already."""
+
+    code = "invalid_base_model"
+
+
 class InvalidRecipe(RegistryError, ValueError):
     """A recipe, lock or set-up expression cannot be read."""
 
     code = "invalid_recipe"
+
+
+class InvalidQuery(RegistryError, ValueError):
+    """A search asks for an order, a filter or a page that does not exist."""
+
+    code = "invalid_query"
 
 
 class InvalidScore(RegistryError, ValueError):
