@@ -1,0 +1,26 @@
+"""What the runtime knows of each model type, as data; nothing here loads torch."""
+
+from adapters_runtime.architectures.layers import Layer, list_layers
+from adapters_runtime.architectures.registry import ARCHITECTURES, get_architecture, register
+from adapters_runtime.architectures.spec import (
+    Architecture,
+    Attention,
+    FusedProjection,
+    LayerStack,
+    ResidualSite,
+    Role,
+)
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Attention",
+    "FusedProjection",
+    "Layer",
+    "LayerStack",
+    "ResidualSite",
+    "Role",
+    "get_architecture",
+    "list_layers",
+    "register",
+]

@@ -1,0 +1,60 @@
+"""BERT, and the models that kept the names of its modules (checked on transformers 5.23.0)."""
+
+from dataclasses import replace
+
+from adapters_runtime.architectures.spec import (
+    Architecture,
+    Attention,
+    LayerStack,
+    ResidualSite,
+)
+
+LAYERS = LayerStack(
+    path="encoder.layer",
+    role="encoder",
+    sites=(
+        ResidualSite(
+            key="mh_adapter",
+            out="attention.output.dropout",
+            residual=("in:attention",),
+            norm="attention.output.LayerNorm",
+            saved_as="attention.output",
+        ),
+        ResidualSite(
+            key="output_adapter",
+            out="output.dropout",
+            residual=("in:intermediate",),
+            norm="output.LayerNorm",
+            saved_as="output",
+        ),
+    ),
+    attentions=(
+        Attention(
+            path="attention.self",
+            query="query",
+            key="key",
+            value="value",
+            output="attention.output.dense",
+        ),
+    ),
+    ffn_in=("intermediate.dense",),
+    ffn_out="output.dense",
+    lora_intermediate="intermediate.dense",
+    lora_output="output.dense",
+)
+
+BERT = Architecture(
+    model_type="bert",
+    base_prefix="bert",
+    stacks=(LAYERS,),
+    embedding_output="embeddings",
+    token_embedding="embeddings.word_embeddings",  # noqa: S106  (a module)
+    embedding_parameters=("embeddings.",),
+    pooler_parameters=("pooler.",),
+)
+
+BERT_GENERATION = replace(BERT, model_type="bert-generation", base_prefix="bert")
+ELECTRA = replace(BERT, model_type="electra", base_prefix="electra")
+ROBERTA = replace(BERT, model_type="roberta", base_prefix="roberta")
+CAMEMBERT = replace(ROBERTA, model_type="camembert")
+XLM_ROBERTA = replace(ROBERTA, model_type="xlm-roberta")

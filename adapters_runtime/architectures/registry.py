@@ -1,0 +1,64 @@
+"""Which model type has which specification."""
+
+from adapters_runtime.architectures import bart, bert, llama, t5, vision
+from adapters_runtime.architectures.albert import ALBERT
+from adapters_runtime.architectures.clip import CLIP
+from adapters_runtime.architectures.deberta import DEBERTA, DEBERTA_V2
+from adapters_runtime.architectures.distilbert import DISTILBERT
+from adapters_runtime.architectures.gpt2 import GPT2
+from adapters_runtime.architectures.modernbert import MODERNBERT
+from adapters_runtime.architectures.mpnet import MPNET
+from adapters_runtime.architectures.parallel_gpt import GPT_NEOX, GPTJ
+from adapters_runtime.architectures.spec import Architecture
+from adapters_runtime.errors import UnsupportedArchitecture
+
+ARCHITECTURES: dict[str, Architecture] = {
+    architecture.model_type: architecture
+    for architecture in (
+        ALBERT,
+        bart.BART,
+        bart.MBART,
+        bart.PLBART,
+        bart.WHISPER,
+        bert.BERT,
+        bert.BERT_GENERATION,
+        bert.CAMEMBERT,
+        bert.ELECTRA,
+        bert.ROBERTA,
+        bert.XLM_ROBERTA,
+        CLIP,
+        DEBERTA,
+        DEBERTA_V2,
+        DISTILBERT,
+        GPT2,
+        GPTJ,
+        GPT_NEOX,
+        llama.GEMMA2,
+        llama.GEMMA3_TEXT,
+        llama.LLAMA,
+        llama.MISTRAL,
+        llama.PHI3,
+        llama.QWEN2,
+        llama.QWEN3,
+        MODERNBERT,
+        MPNET,
+        t5.MT5,
+        t5.T5,
+        vision.BEIT,
+        vision.DEIT,
+        vision.VIT,
+    )
+}
+
+
+def get_architecture(model_type: str) -> Architecture:
+    """Return the specification of a model type; UnsupportedArchitecture says how to write one."""
+    if model_type not in ARCHITECTURES:
+        raise UnsupportedArchitecture(model_type, sorted(ARCHITECTURES))
+    return ARCHITECTURES[model_type]
+
+
+def register(architecture: Architecture) -> Architecture:
+    """Add a specification, or replace that of its model type, for this process."""
+    ARCHITECTURES[architecture.model_type] = architecture
+    return architecture

@@ -1,0 +1,116 @@
+"""The vocabulary in which an architecture is described to the runtime.
+
+A spec is data: module paths and no behaviour. One injector serves every method on every
+architecture, and `shapes` derives the tensors of an adapter from it without loading torch.
+
+Paths are dotted. Those of a `LayerStack` are relative to one layer, those of an `Attention`'s
+projections to the attention module, all others to the base model. `a|b` means the first of the two
+that the model has (T5 calls its feed-forward projection `wi` or `wi_0`).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["self", "encoder", "cross"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusedProjection:
+    """Query, key and value in one linear map."""
+
+    path: str
+    layout: Literal["concat", "per_head"] = "concat"
+    """`concat` is [q|k|v]; `per_head` is [q k v] of head 0, [q k v] of head 1, and so on."""
+    parts: tuple[str, ...] = ("q", "k", "v")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """One attention module of a layer."""
+
+    path: str
+    """The module whose forward calls the attention interface of transformers."""
+    role: Role = "self"
+    """Prefixes of this module are called `{role}_prefix`."""
+    query: str | None = None
+    key: str | None = None
+    value: str | None = None
+    fused: FusedProjection | None = None
+    output: str
+    """The output projection, relative to the layer: BERT keeps it in a sibling module."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualSite:
+    """One residual sub-block, y = norm?(r + h): where a bottleneck stands.
+
+    The module `out` yields h, the streams in `residual` sum to r, and the model itself adds the two.
+    """
+
+    key: Literal["mh_adapter", "output_adapter", "cross_adapter"]
+    out: str
+    """The module whose output is h, as close to the addition as a module can be."""
+    residual: tuple[str, ...]
+    """`in:<path>` is the input of a module, `out:<path>` its output."""
+    norm: str | None = None
+    """Post-LN models only: the norm applied to r + h."""
+    saved_as: str
+    """Where AdapterHub's files keep the modules of this site, relative to the layer."""
+    swapped: bool = False
+    """AdapterHub passes h and r in the wrong order here (ALBERT); its weights expect it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerStack:
+    """A list of equal layers."""
+
+    path: str
+    """Path of the ModuleList; `a.*.b` flattens nested lists (ALBERT's groups)."""
+    role: Literal["encoder", "decoder"]
+    sites: tuple[ResidualSite, ...]
+    attentions: tuple[Attention, ...]
+    ffn_in: tuple[str, ...]
+    """Every projection from the hidden size to the feed-forward size; gated ones have two."""
+    ffn_out: str
+    """The projection back to the hidden size."""
+    lora_intermediate: str
+    """What AdapterHub's LoRA calls "intermediate"."""
+    lora_output: str
+    """What AdapterHub's LoRA calls "output"."""
+    saved_path: str | None = None
+    """Path of the list in AdapterHub's files, where transformers has renamed it since."""
+    saved_names: tuple[tuple[str, str], ...] = ()
+    """(path, path in AdapterHub's files) of modules that transformers has renamed since."""
+
+    def saved_as(self, path: str) -> str:
+        """Return the path, within a layer, under which AdapterHub's files know a module."""
+        return dict(self.saved_names).get(path, path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """All the runtime knows of one model type."""
+
+    model_type: str
+    """`config.model_type` in transformers; the key under which the spec is found."""
+    base_prefix: str
+    """`base_model_prefix` in transformers: attribute of a model with a head that holds its base."""
+    stacks: tuple[LayerStack, ...]
+    embedding_output: str
+    """The module whose output, (batch, length, hidden), enters the layers."""
+    token_embedding: str | None
+    """The embedding of token ids, (vocabulary, width); None for vision models."""
+    token_lookups: tuple[str, ...] = ()
+    """The modules that look tokens up, where these are others that share its weight (BART, T5)."""
+    invertible_saved_as: str = "invertible_adapters"
+    """Where AdapterHub's files keep invertible adapters."""
+    embedding_parameters: tuple[str, ...]
+    """Prefixes of the parameters that count as embeddings when a base is identified."""
+    pooler_parameters: tuple[str, ...] = ()
+    """Prefixes of parameters that belong neither to the body nor to the embeddings."""
+    attention: Literal["interface", "softmax", "wrapped"] = "interface"
+    """How prefixes reach the attention: through transformers' registry, or around it."""
+    prefix_bias: Literal["pad", "recompute"] = "pad"
+    """T5 recomputes its relative bias over prefix and keys; AdapterHub's weights expect it."""
+    conv1d: bool = False
+    """Its projections keep weights as (in, out), as GPT-2's Conv1D does."""
