@@ -43,7 +43,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for row in rows:
         grid.add_row(*(_escaped(_text(row[i])) for i in kept))
     width = None if sys.stdout.isatty() else WIDE
-    Console(width=width, highlight=False, soft_wrap=False).print(grid)
+    console = Console(width=width, highlight=False)
+    with console.capture() as printed:
+        console.print(grid)
+    for line in printed.get().splitlines():
+        data(line.rstrip())  # rich fills the last column with blanks
 
 
 def fields(pairs: Sequence[tuple[str, object]], *, indent: int = 0) -> None:

@@ -13,7 +13,16 @@ from cli.failures import Failure
 from registry import names, setup, setup_text
 from registry.client import HubClient
 from registry.errors import InvalidRecipe
-from registry.schemas import Lock, LockedSlot, Need, Options, Recipe, VersionDetail
+from registry.schemas import (
+    Lock,
+    LockedSlot,
+    ManifestDocument,
+    Need,
+    Options,
+    Recipe,
+    Requirement,
+    VersionDetail,
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -109,7 +118,8 @@ def _recipe_of_task(client: HubClient, asked: Asked, task: str, language: str) -
     """
     reference = names.parse_reference(task)
     detail = client.version(reference.name, str(reference.selector))
-    own, partners = _roles(detail)
+    about = ManifestDocument.model_validate(detail.manifest)
+    own, partners = about.signature.slot or "task", about.requires or {}
     needs = {slot: facts for slot, facts in partners.items() if _is_language(slot, facts)}
     if len(needs) != 1:
         raise Failure(
@@ -123,25 +133,17 @@ def _recipe_of_task(client: HubClient, asked: Asked, task: str, language: str) -
     for slot, facts in partners.items():
         need = Need(language=names.parse_language(language))
         slots[slot] = need if slot == lang else _partner(detail, slot, facts)
-    tree = detail.manifest.get("setup") or {"Stack": [lang, own]}
+    tree = about.setup or {"Stack": [lang, own]}
     return Recipe(base=asked.base, slots=slots, setup=tree, options=asked.options())
 
 
-def _roles(detail: VersionDetail) -> tuple[str, Mapping[str, Mapping[str, Any]]]:
-    """Return the slot an adapter fills, and what it requires of its partners."""
-    contract = detail.manifest.get("contract") or {}
-    own = (contract.get("signature") or {}).get("slot") or "task"
-    return own, contract.get("requires") or {}
+def _is_language(slot: str, facts: Requirement) -> bool:
+    return facts.signature.language is not None or slot == "lang"
 
 
-def _is_language(slot: str, facts: Mapping[str, Any]) -> bool:
-    signature = facts.get("signature") or {}
-    return bool(signature.get("language")) or slot == "lang"
-
-
-def _partner(detail: VersionDetail, slot: str, facts: Mapping[str, Any]) -> str:
-    if ref := facts.get("ref"):
-        return str(ref)
+def _partner(detail: VersionDetail, slot: str, facts: Requirement) -> str:
+    if facts.ref:
+        return facts.ref
     raise Failure(
         f"{detail.ref} needs a partner in the slot {slot!r} and does not say which",
         hint="write the set-up out, as in `hubctl pull 'Stack(...)' --to FOLDER`",
@@ -199,22 +201,6 @@ def _fetch(client: HubClient, pinned: LockedSlot, folder: Path) -> None:
         revision=pinned.revision,
         endpoint=client.endpoint,
     )
-
-
-def explain_choice(why: Any) -> list[str]:
-    """Return what the resolver says about one slot as lines, whatever their shape."""
-    if isinstance(why, str):
-        return [why]
-    if isinstance(why, Mapping):
-        return [line for key, value in why.items() for line in _labelled(str(key), value)]
-    if isinstance(why, list | tuple):
-        return [line for item in why for line in explain_choice(item)]
-    return [] if why is None else [str(why)]
-
-
-def _labelled(key: str, value: Any) -> list[str]:
-    lines = explain_choice(value)
-    return [f"{key}: {lines[0]}"] if len(lines) == 1 else [f"{key}:", *(f"  {x}" for x in lines)]
 
 
 def refilled(folder: Path, asked: Mapping[str, str | Need]) -> Recipe | None:

@@ -1,5 +1,6 @@
 """`hubctl resolve`."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -50,13 +51,30 @@ def _show(resolution: Resolution, *, in_full: bool) -> None:
     rows = []
     for slot, pinned in lock.slots.items():
         dropped = ", ".join(map(str, pinned.load.leave_out))
-        size = sum(file["size"] for file in pinned.files.values())
-        rows.append([slot, pinned.ref, output.size(size), dropped])
-    output.table(("slot", "adapter", "size", "without layers"), rows)
+        because = resolution.why.get(slot, {}).get("because")
+        rows.append([slot, pinned.ref, dropped, because])
+    output.table(("slot", "adapter", "without layers", "because"), rows)
     output.data()
-    output.fields([("base", lock.base.name), ("head", lock.head), ("set-up", resolution.digest)])
+    size = sum(file["size"] for pinned in lock.slots.values() for file in pinned.files.values())
+    output.fields(
+        [
+            ("base", lock.base.name),
+            ("head", lock.head),
+            ("size", output.size(size)),
+            ("set-up", resolution.digest),
+        ]
+    )
+    rejected = {slot: facts.get("rejected") or {} for slot, facts in resolution.why.items()}
+    count = sum(map(len, rejected.values()))
     if in_full:
-        for slot, reasons in resolution.why.items():
-            output.data(f"\n{slot}:")
-            for line in setups.explain_choice(reasons):
-                output.data(f"  {line}")
+        _show_rejected(rejected)
+    elif count:
+        output.note(f"{output.plural(count, 'other candidate')} not chosen; --why says why.")
+
+
+def _show_rejected(rejected: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    for slot, candidates in rejected.items():
+        if candidates:
+            output.data(f"\nNot chosen for {slot}")
+        for ref, reasons in candidates.items():
+            output.data(f"  {ref}: {'; '.join(reasons)}")

@@ -15,6 +15,7 @@ from cli.failures import Failure
 from cli.framework import HubCommand, json_option
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
     from sqlalchemy.orm import Session
 
     from registry.settings import Settings
@@ -64,9 +65,11 @@ def command(
         )
     with closing(_listen(host, port)) as listener:
         url = f"http://{_shown(host)}:{listener.getsockname()[1]}"
-        account = _prepare(settings, url if local else None)
+        app = _app(settings)
+        with app.state.sessions.begin() as session:
+            account = _log_in(session, url) if local else None
         _announce(url, settings, account, as_json=as_json)
-        _run(settings, listener)
+        _run(app, listener)
     output.note("Stopped.")
 
 
@@ -80,6 +83,13 @@ def _settings(data: Path | None, public_url: str | None) -> "Settings":
         ) from error
     given = {"data": data, "public_url": public_url}
     return Settings().model_copy(update={k: v for k, v in given.items() if v is not None})
+
+
+def _app(settings: "Settings") -> "FastAPI":
+    """Build the server, which opens the database and brings it up to date."""
+    from web.app import create_app  # noqa: PLC0415  (as above)
+
+    return create_app(settings)
 
 
 def _is_loopback(host: str) -> bool:
@@ -112,30 +122,12 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else "127.0.0.1" if host == "localhost" else host
 
 
-def _prepare(settings: "Settings", url: str | None) -> str | None:
-    """Bring the database up to date and, for a hub of this machine alone, log `hubctl` in to it.
-
-    Returns the account that `hubctl` is logged in as.
-    """
-    from registry import db  # noqa: PLC0415
-
-    engine = db.connect(settings.database)
-    try:
-        db.migrate(engine)
-        if url is None:
-            return None
-        with db.sessions(engine).begin() as session:
-            return _log_in(session, url)
-    finally:
-        engine.dispose()
-
-
 def _log_in(session: "Session", url: str) -> str | None:
     """Give `hubctl` on this machine a token, unless it has one that works.
 
     Someone who works with a hub elsewhere keeps that one as the default.
     """
-    from registry import accounts  # noqa: PLC0415
+    from registry import accounts  # noqa: PLC0415  (as above)
 
     credentials = Credentials()
     token = credentials.token(url)
@@ -169,14 +161,10 @@ def _announce(url: str, settings: "Settings", account: str | None, *, as_json: b
     output.note("Press Ctrl-C to stop." if account else "Log in with `hubctl login`.")
 
 
-def _run(settings: "Settings", listener: socket.socket) -> None:
-    import uvicorn  # noqa: PLC0415
+def _run(app: "FastAPI", listener: socket.socket) -> None:
+    import uvicorn  # noqa: PLC0415  (as above)
 
-    from web.app import create_app  # noqa: PLC0415
-
-    config = uvicorn.Config(
-        create_app(settings), log_level="warning", timeout_graceful_shutdown=10, lifespan="on"
-    )
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10, lifespan="on")
     # uvicorn sends itself the signal again once it has shut down; by then there is nothing to do.
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,179 @@
+"""`hubctl info`."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from cli import output
+from cli.commands.scores import show_table
+from cli.framework import HubCommand, connect, hub_options
+from registry import names
+from registry.names import Latest
+from registry.schemas import AdapterOut, ManifestDocument, Requirement, Signature, VersionDetail
+
+
+@click.command(
+    "info",
+    cls=HubCommand,
+    examples=("hubctl info acme/copa-xlmr", "hubctl info acme/copa-xlmr@1.2.0 --json"),
+)
+@click.argument("ref", metavar="REF")
+@click.option("--files", is_flag=True, help="List the files with size and sha256.")
+@hub_options
+def command(*, ref: str, files: bool, endpoint: str | None, as_json: bool) -> None:
+    """Show one adapter: versions, contract, base, scores.
+
+    REF is OWNER/NAME, or with @1.2.0, @^1, @sha256:... or @REVISION.
+    """
+    reference = names.parse_reference(ref)
+    with connect(endpoint) as client:
+        adapter = client.adapter(reference.name)
+        published = adapter.latest is not None or not isinstance(reference.selector, Latest)
+        detail = client.version(adapter.name, str(reference.selector)) if published else None
+    if as_json:
+        version = None if detail is None else detail.model_dump(mode="json")
+        output.as_json({"adapter": adapter.model_dump(mode="json"), "version": version})
+        return
+    if detail is None:
+        _show_unpublished(adapter)
+        return
+    _show_version(adapter, detail)
+    if files:
+        _heading("Files")
+        rows = [[file.path, output.size(file.size), file.sha256] for file in detail.files]
+        output.table(("path", "size", "sha256"), rows)
+    _show_versions(adapter)
+    if adapter.scores:
+        _heading("Scores")
+        show_table(adapter.scores)
+
+
+def _show_unpublished(adapter: AdapterOut) -> None:
+    output.fields([("adapter", adapter.name), ("visibility", adapter.visibility)])
+    output.note("It has no published version yet; `hubctl push` publishes one.")
+
+
+def _show_version(adapter: AdapterOut, detail: VersionDetail) -> None:
+    about = ManifestDocument.model_validate(detail.manifest)
+    if detail.name != adapter.name:
+        output.note(f"{adapter.name} is called {detail.name} now.")
+    output.data(detail.ref + (f" ({detail.state})" if detail.state != "live" else ""))
+    if about.card.title or about.card.summary:
+        output.data(" - ".join(text for text in (about.card.title, about.card.summary) if text))
+    output.data()
+    output.fields(
+        [
+            ("kind", about.kind),
+            ("method", about.method),
+            ("languages", about.languages),
+            ("tasks", about.card.tasks),
+            ("datasets", [_dataset(data) for data in detail.manifest.get("datasets", [])]),
+            ("base", _base(about)),
+            ("head", _head(about)),
+            ("licence", about.card.licence),
+            ("size", f"{output.size(detail.size)} in {output.plural(len(detail.files), 'file')}"),
+            ("visibility", adapter.visibility if adapter.visibility != "public" else None),
+            ("downloads", adapter.downloads),
+            ("published", f"{detail.published_at:%Y-%m-%d} by {detail.published_by}"),
+            ("successor", detail.successor),
+            ("content", detail.content),
+            ("revision", detail.revision),
+            ("page", detail.url),
+        ]
+    )
+    _heading("Offers")
+    output.data(f"  {describe(about.signature)}")
+    _heading("Needs in a set-up")
+    for line in _needs(about):
+        output.data(f"  {line}")
+
+
+def _heading(text: str) -> None:
+    output.data(f"\n{text}")
+
+
+def _dataset(data: dict[str, Any]) -> str:
+    return "/".join(str(data[key]) for key in ("name", "config", "split") if data.get(key))
+
+
+def _base(about: ManifestDocument) -> str | None:
+    name = about.base.name or about.model_type
+    if name is None:
+        return None
+    digest = f" (weights {output.short(about.base.body)})" if about.base.body else ""
+    return f"{name}{digest}"
+
+
+def _head(about: ManifestDocument) -> str | None:
+    if about.head is None:
+        return None
+    labels = f": {', '.join(about.head.labels)}" if about.head.labels else ""
+    outputs = f", {about.head.outputs} outputs" if about.head.outputs else ""
+    return f"{about.head.type or 'unknown'}{labels or outputs}"
+
+
+def describe(signature: Signature) -> str:
+    """Return a signature in words; what is unknown is left out."""
+    parts = [
+        signature.method,
+        f"in slot {signature.slot}" if signature.slot else None,
+        f"language {signature.language}" if signature.language else None,
+        f"layers {_ranges(signature.layers)}" if signature.layers is not None else None,
+        f"at {', '.join(signature.points)}" if signature.points else None,
+        f"invertible ({signature.invertible})" if signature.invertible else None,
+        "own embedding rows" if signature.rows else None,
+        f"series {signature.series}" if signature.series else None,
+    ]
+    return (
+        ", ".join(part for part in parts if part) or "unknown: the folder had no hub_adapter.json"
+    )
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return layer numbers shortly.
+
+    >>> _ranges((0, 1, 2, 5))
+    '0-2, 5'
+    """
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def _needs(about: ManifestDocument) -> Iterator[str]:
+    if about.requires is None:
+        yield "unknown: the adapter does not say what it was trained with"
+        return
+    if not about.requires:
+        yield "nothing: it was trained alone"
+    for slot, requirement in about.requires.items():
+        yield f"{slot}: {_requirement(requirement)}"
+
+
+def _requirement(requirement: Requirement) -> str:
+    # The language a partner had in training is what a swap replaces, so it is no demand.
+    wanted = requirement.signature.model_copy(update={"language": None, "slot": None})
+    text = describe(wanted)
+    if requirement.drop_layers:
+        text += f"; loaded without layers {_ranges(requirement.drop_layers)}"
+    return f"{text}; trained with {requirement.ref}" if requirement.ref else text
+
+
+def _show_versions(adapter: AdapterOut) -> None:
+    _heading("Versions")
+    rows = [
+        [
+            version.number,
+            version.state,
+            f"{version.published_at:%Y-%m-%d}",
+            version.published_by,
+            output.size(version.size),
+        ]
+        for version in adapter.versions
+    ]
+    output.table(("number", "state", "published", "by", "size"), rows)

@@ -1,0 +1,64 @@
+"""A command line of its own for each test: own credentials, own cache, no settings of ours."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cli.main import cli
+from tests.support.server import running_server
+
+VARIABLES = ("HUBCTL_ENDPOINT", "HUBCTL_TOKEN", "HF_ENDPOINT", "HF_TOKEN", "HUB_SECRET", "HUB_DATA")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def _run(*words, stdin=None, **environment):
+    result = CliRunner().invoke(cli, [str(word) for word in words], input=stdin, env=environment)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path_factory, monkeypatch):
+    """Keep the log-ins and the cache of whoever runs the tests out of them."""
+    home = tmp_path_factory.mktemp("home")
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HUBCTL_CREDENTIALS", str(home / "credentials.json"))
+    monkeypatch.setenv("HF_HOME", str(home / "hf"))
+    return home
+
+
+@pytest.fixture
+def hubctl():
+    """Call a command in this process: `hubctl("search", "ner", stdin=..., NAME=value)`."""
+    return _run
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A fresh hub with the user `ana`; `hub.url`, `hub.token`."""
+    with running_server(tmp_path / "hub") as server:
+        yield server
+
+
+@pytest.fixture
+def logged_in(hub, hubctl):
+    """The hub, with `hubctl` logged in to it as ana."""
+    assert hubctl("login", "--endpoint", hub.url, "--token", hub.token).code == 0
+    return hub

@@ -1,0 +1,137 @@
+"""The command as a whole: it starts quickly, explains itself, and ends with the right code."""
+
+import shlex
+import subprocess
+import sys
+
+import click
+import pytest
+
+from cli.main import COMMANDS, cli
+from tests.support.scripted import Answer, scripted
+
+HEAVY = ("torch", "transformers", "fastapi", "sqlalchemy", "adapters_runtime.model")
+
+
+def loaded_by(*words, **environment):
+    """Return the modules that a command loads, and how it ended."""
+    program = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: print('\\n'.join(['', *sys.modules]), file=sys.stderr))\n"
+        "from cli.main import main\n"
+        "main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        capture_output=True, text=True, check=False, env={"PATH": "", **environment},
+    )  # fmt: skip
+    return ended.stderr.splitlines(), ended
+
+
+def every_command():
+    for name in COMMANDS:
+        command = cli.get_command(None, name)
+        if isinstance(command, click.Group):
+            yield from (f"{name} {inner}" for inner in command.commands)
+        else:
+            yield name
+
+
+PATHS = tuple(every_command())
+
+
+def command_at(path):
+    outer, _, inner = path.partition(" ")
+    command = cli.get_command(None, outer)
+    return command.commands[inner] if inner else command
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["search", "--help"], ["pull", "--help"], ["--version"]]
+)
+def test_help_loads_nothing_heavy(words):
+    modules, ended = loaded_by(*words)
+    assert ended.returncode == 0, ended.stderr
+    assert not [name for name in modules if name.startswith((*HEAVY, "huggingface_hub"))]
+
+
+@pytest.mark.parametrize("words", [["search", "ner"], ["info", "acme/ner"]])
+def test_search_and_info_load_neither_the_server_nor_huggingface_hub(words, own_settings):
+    with scripted(Answer(404, {"error": "x"}, {"X-Error-Message": "not here"})) as hub:
+        modules, ended = loaded_by(*words, HUBCTL_ENDPOINT=hub.url, HOME=str(own_settings))
+    assert "not here" in ended.stderr
+    assert not [name for name in modules if name.startswith((*HEAVY, "huggingface_hub"))]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_command_explains_itself_with_an_example(path, hubctl):
+    command = command_at(path)
+    assert command.help
+    assert all(
+        parameter.help for parameter in command.params if isinstance(parameter, click.Option)
+    )
+    assert command.examples
+    shown = hubctl(*path.split(), "--help").out
+    for example in command.examples:
+        assert f"hubctl {path}" in example or path == "serve"
+        assert example in shown
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_command_has_json(path):
+    assert "as_json" in {parameter.name for parameter in command_at(path).params}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_examples_are_understood_by_the_parser(path):
+    """An example with an option that is gone would teach people an error."""
+    command = command_at(path)
+    for example in command.examples:
+        words = shlex.split(example.partition("hubctl ")[2].partition(" >")[0].partition(" <")[0])
+        arguments = words[len(path.split()) :]
+        arguments = ["." if word.startswith("./") else word for word in arguments]
+        command.make_context(path, arguments)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name):
+    assert cli.get_command(None, name).get_short_help_str(200) == COMMANDS[name]
+
+
+def test_wrong_usage_ends_with_two(hubctl):
+    assert hubctl("pull").code == 2
+    assert hubctl("pull", "--task", "acme/copa").code == 2
+    assert hubctl("nonsense").code == 2
+    assert hubctl("search", "--limit", "0").code == 2
+
+
+def test_no_server_ends_with_five_and_says_what_to_do(hubctl):
+    ended = hubctl("search", "ner", "--endpoint", "http://127.0.0.1:9")
+    assert ended.code == 5
+    assert ended.out == ""
+    error, hint = ended.err.splitlines()
+    assert error.startswith("Error: no hub answers at http://127.0.0.1:9")
+    assert hint.startswith("Hint: ")
+
+
+def test_with_json_an_error_is_a_document_too(hubctl):
+    ended = hubctl("search", "ner", "--json", "--endpoint", "http://127.0.0.1:9")
+    assert ended.json["error"]["code"] == "no_server"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "ends"),
+    [
+        (409, "resolution_impossible", 3),
+        (409, "version_exists", 3),
+        (422, "wrong_version_number", 3),
+        (401, "not_authenticated", 4),
+        (403, "not_allowed", 4),
+        (404, "adapter_not_found", 1),
+    ],
+)
+def test_the_exit_code_tells_the_kind_of_error(hubctl, status, code, ends):
+    body = {"code": code, "message": "so it is", "error": "so it is"}
+    with scripted(Answer(status, body)) as hub:
+        ended = hubctl("info", "acme/copa", "--endpoint", hub.url)
+    assert (ended.code, ended.err.splitlines()[0]) == (ends, "Error: so it is")
