@@ -1,4 +1,4 @@
-"""ALBERT (checked on transformers 5.23.0). Layers come in groups, and a group is used many times."""
+"""ALBERT (checked on transformers 5.23.0). Layers come in groups, each used many times."""
 
 from adapters_runtime.architectures.spec import (
     Architecture,

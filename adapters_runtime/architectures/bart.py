@@ -11,13 +11,18 @@ from adapters_runtime.architectures.spec import (
     Attention,
     LayerStack,
     ResidualSite,
+    Role,
+    SiteKey,
+    StackRole,
 )
 
 
-def _site(key: str, out: str, enters: str, norm: str, saved_as: str, *, post: bool) -> ResidualSite:
+def _site(
+    key: SiteKey, out: str, enters: str, norm: str, saved_as: str, *, post: bool
+) -> ResidualSite:
     """Describe a sub-block whose first module is `enters`, with the norm before or after it."""
     return ResidualSite(
-        key=key,  # type: ignore[arg-type]
+        key=key,
         out=out,
         residual=(f"in:{enters}" if post else f"in:{norm}",),
         norm=norm if post else None,
@@ -25,10 +30,10 @@ def _site(key: str, out: str, enters: str, norm: str, saved_as: str, *, post: bo
     )
 
 
-def _attention(path: str, role: str) -> Attention:
+def _attention(path: str, role: Role) -> Attention:
     return Attention(
         path=path,
-        role=role,  # type: ignore[arg-type]
+        role=role,
         query="q_proj",
         key="k_proj",
         value="v_proj",
@@ -36,7 +41,7 @@ def _attention(path: str, role: str) -> Attention:
     )
 
 
-def _stack(role: str, *, post: bool) -> LayerStack:
+def _stack(role: StackRole, *, post: bool) -> LayerStack:
     decoder = role == "decoder"
     own = _site(
         "mh_adapter",
@@ -59,7 +64,7 @@ def _stack(role: str, *, post: bool) -> LayerStack:
     cross_attention = _attention("encoder_attn", "cross")
     return LayerStack(
         path=f"{role}.layers",
-        role=role,  # type: ignore[arg-type]
+        role=role,
         sites=(own, cross, ffn) if decoder else (own, ffn),
         attentions=(self_attention, cross_attention) if decoder else (self_attention,),
         ffn_in=("fc1",),

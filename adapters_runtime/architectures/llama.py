@@ -52,7 +52,7 @@ QWEN2 = Architecture(
 )
 QWEN3 = replace(QWEN2, model_type="qwen3")
 
-# AdapterHub's library has the two places of LoRA the wrong way round here. Weights trained so exist.
+# AdapterHub's library has the two places of LoRA the wrong way round here; weights exist.
 LLAMA = replace(
     QWEN2,
     model_type="llama",

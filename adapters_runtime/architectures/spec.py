@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["self", "encoder", "cross"]
+StackRole = Literal["encoder", "decoder"]
+SiteKey = Literal["mh_adapter", "output_adapter", "cross_adapter"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +46,10 @@ class Attention:
 class ResidualSite:
     """One residual sub-block, y = norm?(r + h): where a bottleneck stands.
 
-    The module `out` yields h, the streams in `residual` sum to r, and the model itself adds the two.
+    The module `out` yields h, the streams in `residual` sum to r, and the model adds the two.
     """
 
-    key: Literal["mh_adapter", "output_adapter", "cross_adapter"]
+    key: SiteKey
     out: str
     """The module whose output is h, as close to the addition as a module can be."""
     residual: tuple[str, ...]
@@ -66,7 +68,7 @@ class LayerStack:
 
     path: str
     """Path of the ModuleList; `a.*.b` flattens nested lists (ALBERT's groups)."""
-    role: Literal["encoder", "decoder"]
+    role: StackRole
     sites: tuple[ResidualSite, ...]
     attentions: tuple[Attention, ...]
     ffn_in: tuple[str, ...]

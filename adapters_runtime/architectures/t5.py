@@ -7,22 +7,25 @@ from adapters_runtime.architectures.spec import (
     Attention,
     LayerStack,
     ResidualSite,
+    Role,
+    SiteKey,
+    StackRole,
 )
 
 
-def _site(key: str, sub_layer: str) -> ResidualSite:
+def _site(key: SiteKey, sub_layer: str) -> ResidualSite:
     return ResidualSite(
-        key=key,  # type: ignore[arg-type]
+        key=key,
         out=f"{sub_layer}.dropout",
         residual=(f"in:{sub_layer}.layer_norm",),
         saved_as=sub_layer,
     )
 
 
-def _attention(path: str, role: str) -> Attention:
+def _attention(path: str, role: Role) -> Attention:
     return Attention(
         path=path,
-        role=role,  # type: ignore[arg-type]
+        role=role,
         query="q",
         key="k",
         value="v",
@@ -31,12 +34,12 @@ def _attention(path: str, role: str) -> Attention:
 
 
 def _stack(
-    role: str, sites: tuple[ResidualSite, ...], attentions: tuple[Attention, ...]
+    role: StackRole, sites: tuple[ResidualSite, ...], attentions: tuple[Attention, ...]
 ) -> LayerStack:
     ffn = sites[-1].saved_as + ".DenseReluDense"
     return LayerStack(
         path=f"{role}.block",
-        role=role,  # type: ignore[arg-type]
+        role=role,
         sites=sites,
         attentions=attentions,
         ffn_in=(f"{ffn}.wi|{ffn}.wi_0", f"{ffn}.wi|{ffn}.wi_1"),
