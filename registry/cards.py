@@ -1,4 +1,4 @@
-"""Cards (README.md): front matter apart, Markdown to HTML that is safe to show, and plain text.
+"""The body of a card (README.md): Markdown to HTML that is safe to show, and to plain text.
 
 A card is written by strangers and shown on our pages. Two independent walls stand between: raw HTML
 is never parsed as HTML, and what the Markdown renderer made passes an allow-list.
@@ -7,13 +7,10 @@ is never parsed as HTML, and what the Markdown renderer made passes an allow-lis
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import nh3
-import yaml
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
@@ -22,7 +19,6 @@ from markdown_it.utils import EnvType, OptionsDict
 LONGEST_CARD = 256 * 1024
 """Characters of a card that are shown and searched; more would keep a worker busy for seconds."""
 
-LONGEST_FRONT_MATTER = 64 * 1024
 LONGEST_SUMMARY = 240
 ID_PREFIX = "user-content-"
 CUT_NOTE = "\n\n*The rest of this card is too long to show; see the file README.md.*\n"
@@ -36,56 +32,6 @@ _ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}} | {
     heading: {"id"} for heading in ("h2", "h3", "h4", "h5", "h6")
 }
 _SCHEMES = {"http", "https", "mailto"}
-
-
-@dataclass(frozen=True)
-class Card:
-    """A card in its two parts. `metadata` is empty when the front matter cannot be read."""
-
-    metadata: dict[str, Any] = field(default_factory=dict)
-    body: str = ""
-
-    def words(self, key: str) -> list[str]:
-        """Return the strings under a key that may hold one or several, as Hub cards have it."""
-        value = self.metadata.get(key)
-        values = value if isinstance(value, list) else [value]
-        return [item.strip() for item in values if isinstance(item, str) and item.strip()]
-
-
-def split(text: str) -> Card:
-    r"""Part a card from its front matter. Front matter that is broken is left out, never an error.
-
-    >>> split("---\nlicense: mit\n---\n# Title\n")
-    Card(metadata={'license': 'mit'}, body='# Title\n')
-    """
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\0", "")
-    if not text.startswith("---\n"):
-        return Card(body=text)
-    front, fence, body = text.removeprefix("---\n").partition("\n---")
-    line_end, newline, body = body.partition("\n")
-    if not fence or line_end.strip() or not (newline or not body):
-        return Card(body=text)
-    return Card(_metadata(front), body)
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases: nested ones make a few lines expand to gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not read")
-        return super().compose_node(parent, index)
-
-
-def _metadata(front: str) -> dict[str, Any]:
-    if len(front) > LONGEST_FRONT_MATTER:
-        return {}
-    try:
-        # A SafeLoader: it builds plain values only.
-        document = yaml.load(front, Loader=_PlainLoader)  # noqa: S506
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2026-99-99
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 # --- HTML ----------------------------------------------------------------------------------------

@@ -28,8 +28,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from registry import accounts, cards, search_index, vocabulary
+from registry import accounts, cards, frontmatter, search_index, vocabulary
 from registry.errors import InvalidQuery
+from registry.frontmatter import Card
 from registry.models import Account, Adapter, Manifest, SearchDocument, UtcDateTime, Version
 from registry.schemas import FacetValue, SearchHit, SearchPage, Suggestion
 from registry.search_index import Terms
@@ -127,7 +128,7 @@ def _visible(query: SearchQuery, viewer: Account | None) -> ColumnElement[bool]:
     visible = accounts.visible_to(viewer)
     if query.owner is None:
         return visible
-    owner = select(Account.id).where(Account.name == query.owner.lower()).scalar_subquery()
+    owner = select(Account.id).where(Account.name == _as_name(query.owner)).scalar_subquery()
     return visible & (Adapter.owner_id == owner)
 
 
@@ -204,7 +205,8 @@ def _closeness(text: str) -> ColumnElement[int]:
 
 
 def _as_name(text: str) -> str:
-    return text.strip().lower()
+    # PostgreSQL takes no NUL, and no name has one.
+    return text.replace("\0", "").strip().lower()
 
 
 def _bound(value: object) -> ColumnElement[Any]:
@@ -217,7 +219,7 @@ def _hit(row: Row[Any]) -> SearchHit:
     facets = row.facets
     return SearchHit(
         name=row.name,
-        title=row.title,
+        title=row.title or row.name.partition("/")[2],
         summary=row.summary,
         kind=next(iter(facets.get("kind", ())), None),
         method=next(iter(facets.get("method", ())), None),
@@ -347,7 +349,8 @@ def popularity_key(downloads: int, adapter_id: int) -> int:
 def index_adapter(session: Session, adapter: Adapter, *, card: str | None = None) -> None:
     """Rewrite an adapter's search row from its newest version, in the caller's transaction.
 
-    `card` is the text of README.md; None leaves what is known of the card as it is.
+    `card` is the text of README.md; None leaves the words of the card as they are. While there is
+    no version, the card alone says what the adapter is.
     """
     session.flush()
     document = session.scalars(
@@ -357,15 +360,12 @@ def index_adapter(session: Session, adapter: Adapter, *, card: str | None = None
         .with_for_update()
         .execution_options(populate_existing=True)
     ).one()
-    facets: dict[str, list[str]] = dict(document.facets)
     if card is not None:
-        facets |= _describe_card(document, cards.split(card))
+        _describe_card(document, frontmatter.split(card))
     version = newest_version(session, adapter.id)
-    facets |= _version_facets(session, version)
     document.number = version.number if version is not None else None
-    document.title = document.title or adapter.name.partition("/")[2]
-    document.facets = {facet: values for facet, values in facets.items() if values}
-    document.words = " ".join(_names(document.facets))
+    if version is not None:
+        _describe_version(session, document, version)
     document.facet_tokens = " ".join(_facet_tokens(document.facets))
     session.flush()
 
@@ -383,33 +383,51 @@ def newest_version(session: Session, adapter_id: int) -> Version | None:
     )
 
 
-def _describe_card(document: SearchDocument, card: cards.Card) -> dict[str, list[str]]:
-    document.title = cards.title(card.body)
-    document.summary = cards.summary(card.body)
+def _describe_card(document: SearchDocument, card: Card) -> None:
+    document.title = card.line("title") or cards.title(card.body)
+    document.summary = card.line("summary") or cards.summary(card.body)
     document.card = cards.plain_text(card.body)
-    tasks = [*card.words("pipeline_tag"), *card.words("task"), *card.words("tasks")]
-    return {"licence": card.words("license") or card.words("licence"), "task": tasks}
+    languages = [*card.words("language"), *card.words("languages")]
+    document.facets = _facets(
+        language=[tag for tag in languages if vocabulary.is_language(tag)],
+        task=card.words("pipeline_tag") + card.words("task"),
+        base=card.words("base_model"),
+        licence=card.words("license"),
+    )
+    document.words = _words(document.facets, card.words("tags"))
 
 
-def _version_facets(session: Session, version: Version | None) -> dict[str, list[str]]:
-    if version is None:
-        return {}
-    manifest = session.get_one(Manifest, (version.adapter_id, version.revision_id))
-    languages = [version.language, *manifest.document.get("languages", ())]
-    return {
-        "kind": _present([version.kind]),
-        "method": _present([version.method]),
-        "language": _present(languages),
-        "base": _present([version.base_name]),
-    }
+def _describe_version(session: Session, document: SearchDocument, version: Version) -> None:
+    manifest = session.get_one(Manifest, (version.adapter_id, version.revision_id)).document
+    card = manifest["card"]
+    document.title = card["title"] or document.title
+    document.summary = card["summary"] or document.summary
+    document.facets = _facets(
+        kind=[version.kind],
+        method=[version.method],
+        task=card["tasks"],
+        language=[version.language, *manifest["languages"]],
+        base=[version.base_name],
+        licence=[card["licence"]],
+    )
+    datasets = [dataset["name"] for dataset in manifest["datasets"]]
+    document.words = _words(document.facets, [*card["tags"], *datasets])
+
+
+def _facets(**facets: Iterable[str | None]) -> dict[str, list[str]]:
+    present = {facet: _present(values) for facet, values in facets.items()}
+    return {facet: values for facet, values in present.items() if values}
 
 
 def _present(values: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(value for value in values if value))
 
 
-def _names(facets: Mapping[str, Sequence[str]]) -> list[str]:
-    return [vocabulary.label(facet, value) for facet, values in facets.items() for value in values]
+def _words(facets: Mapping[str, Sequence[str]], others: Iterable[str]) -> str:
+    labels = [
+        vocabulary.label(facet, value) for facet, values in facets.items() for value in values
+    ]
+    return " ".join([*labels, *others])
 
 
 def _facet_tokens(facets: Mapping[str, Sequence[str]]) -> list[str]:

@@ -71,6 +71,11 @@ def language_name(tag: str) -> str:
     return f"{name} ({rest})" if rest else name
 
 
+def is_language(tag: str) -> bool:
+    """Whether a card's word for a language is a tag whose language we know."""
+    return tag.partition("-")[0] in LANGUAGES
+
+
 def method_name(method: str) -> str:
     """Return what a method is called; a union's parts are joined by `+` in its identifier."""
     if method in METHODS:

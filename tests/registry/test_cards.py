@@ -194,48 +194,6 @@ def test_a_very_long_card_is_cut_and_says_so():
     assert "see the file README.md" in html
 
 
-def test_front_matter_is_parted_from_the_card():
-    card = cards.split("\ufeff---\r\nlicense: mit\r\ntags:\r\n- ner\r\n---\r\n# Title\r\n")
-    assert card.metadata == {"license": "mit", "tags": ["ner"]}
-    assert card.body == "# Title\n"
-    assert card.words("license") == ["mit"]
-    assert card.words("tags") == ["ner"]
-    assert card.words("language") == []
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "# Title",
-        "--- not front matter\n",
-        "---\nno end",
-        "----\na: b\n---\n",
-        "---\na: b\n----\n",
-    ],
-)
-def test_a_card_without_front_matter_is_all_body(text):
-    assert cards.split(text) == cards.Card(body=text)
-
-
-@pytest.mark.parametrize(
-    "front",
-    [
-        "a: [1",
-        "- a list",
-        "a: !!python/object/apply:os.system ['true']",
-        "a: &x [1]\nb: [*x, *x]",
-        "date: 2026-99-99",
-        "[" * 5_000,
-        "a: " + "b" * cards.LONGEST_FRONT_MATTER,
-        "a: \x07",
-    ],
-    ids=["open", "list", "object", "alias", "date", "deep", "long", "control"],
-)
-def test_front_matter_that_cannot_be_read_is_left_out(front):
-    assert cards.split(f"---\n{front}\n---\nbody") == cards.Card(body="body")
-
-
 def test_title_summary_and_words_are_plain_text():
     body = (
         "Some *words* first,\non two lines.\n\n## Second\n\n# `First` <b>\n\n![alt](x) | code |\n"
