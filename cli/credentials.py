@@ -21,20 +21,22 @@ DEFAULT_ENDPOINT = "http://127.0.0.1:8000"
 
 
 def normalise(url: str) -> str:
-    """Return the form under which a server's token is kept: scheme, host and port, no more.
+    """Return the form under which a server's token is kept: scheme, host, port and path.
 
     >>> normalise("HTTP://localhost:8000/")
     'http://127.0.0.1:8000'
     """
     text = url.strip()
     parts = urlsplit(text if "://" in text else f"http://{text}")
-    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
-        raise Failure(
-            f"{url!r} is not the address of a hub", hint=f"it reads like {DEFAULT_ENDPOINT}"
-        )
+    try:
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        port = None
+    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname or port is None:
+        hint = f"it reads like {DEFAULT_ENDPOINT}"
+        raise Failure(f"{url!r} is not the address of a hub", hint=hint)
     host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
     host = f"[{host}]" if ":" in host else host
-    port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme.lower()}://{host}{port}{parts.path.rstrip('/')}"
 
 
