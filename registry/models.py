@@ -337,6 +337,15 @@ class Setup(Base):
     recorded_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class SetupPart(Base):
+    """A content that a recorded set-up is made of; the lock says where it stands."""
+
+    __tablename__ = "setup_parts"
+
+    setup: Mapped[str] = mapped_column(ForeignKey("setups.digest"), primary_key=True)
+    content: Mapped[str] = mapped_column(String(71), primary_key=True, index=True)
+
+
 class Score(Base):
     """One measured value of an adapter version's content, or of a set-up."""
 

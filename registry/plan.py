@@ -38,7 +38,9 @@ class Candidate:
     labels: tuple[str, ...] | None = None
     """Labels of its head in order; None when there are none, as in language modelling."""
     has_head: bool = False
+    language: str | None = None
     tasks: tuple[str, ...] = ()
+    """What it can be asked for by, in lower case: tasks, tags and datasets."""
     licence: str | None = None
     positions: int = 0
     """How many positions its prompt or prefix takes."""
@@ -57,6 +59,16 @@ class ResolvedBase:
     bodies: frozenset[str] = frozenset()
     embeddings: frozenset[str] = frozenset()
     max_positions: int | None = None
+
+    @classmethod
+    def of(cls, identity: BaseIdentity, **fields: Any) -> "ResolvedBase":
+        """Return a base of which no cast is known."""
+        return cls(
+            identity=identity,
+            bodies=frozenset([identity.body] if identity.body else []),
+            embeddings=frozenset([identity.embeddings] if identity.embeddings else []),
+            **fields,
+        )
 
     def __str__(self) -> str:
         return name_of(self.identity)

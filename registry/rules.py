@@ -5,6 +5,7 @@ choice. A rule yields what it finds and never stops the others, so that a person
 wrong at once. R1 to R15 are the numbers of DESIGN.md.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -101,12 +102,12 @@ def need(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
     wanted = plan.slots[slot]
     if not isinstance(wanted, Need):
         return
-    language = candidate.signature.language
+    language = candidate.language
     if wanted.language and not (language and names.language_matches(wanted.language, language)):
         yield _differs("R5 language", wanted.language, language)
     if wanted.kind and candidate.kind != wanted.kind:
         yield _differs("R5 kind", wanted.kind, candidate.kind)
-    if wanted.task and wanted.task not in candidate.tasks:
+    if wanted.task and wanted.task.lower() not in candidate.tasks:
         yield _differs("R5 task", wanted.task, ", ".join(candidate.tasks) or None)
     if wanted.series and candidate.signature.series != wanted.series:
         yield _differs("R5 series", wanted.series, candidate.signature.series)
@@ -119,29 +120,22 @@ def _differs(rule: str, wanted: Any, found: Any) -> Finding:
 
 
 def invertible(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
-    """R9: an invertible part runs only in the first block, so it may not stand anywhere else."""
-    below = plan.below.get(slot, frozenset())
-    if candidate.signature.invertible and below:
+    """R9: an invertible part and embedding rows count only in the first block of a stack."""
+    below = ", ".join(repr(each) for each in sorted(plan.below.get(slot, ())))
+    kind = candidate.signature.invertible
+    parts = [f"an invertible part ({kind})"] if kind else []
+    parts += ["embedding rows"] if candidate.signature.rows else []
+    if below and parts:
         yield Finding(
-            rule="R9 invertible first",
-            text=f"has an invertible part ({candidate.signature.invertible}), which runs only in "
-            f"the first block; here it stands on {_list(below)}",
+            rule="R9 first block",
+            text=f"has {' and '.join(parts)}, without effect above the first block; here it stands "
+            f"on {below}",
         )
 
 
-BOTTLENECKS = frozenset(
-    {
-        "seq_bn",
-        "double_seq_bn",
-        "par_bn",
-        "scaled_par_bn",
-        "bottleneck",
-        "adapter_plus",
-        "compacter",
-    }
-)
+BOTTLENECKS = re.compile(r"(.*_)?(seq_bn|par_bn)|(.*_)?compacter(\+\+)?|adapter_plus")
 BOTTLENECK_BLOCKS = frozenset({"Fuse", "Split"})
-FIRST_ONLY = frozenset({"prompt_tuning", "loreft", "noreft", "direft", "reft"})
+FIRST_ONLY = frozenset({"prompt_tuning", "loreft", "noreft", "direft", "embedding_rows"})
 """Methods of which a model runs one at a time."""
 
 
@@ -163,20 +157,17 @@ def place(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
 
 def _method_in_blocks(plan: Plan, slot: str, candidate: Candidate, rule: str) -> Iterator[Finding]:
     blocks = plan.enclosing.get(slot, frozenset())
-    for method in _methods(candidate):
-        if method not in BOTTLENECKS and (bad := sorted(blocks & BOTTLENECK_BLOCKS)):
+    # A union's method names its parts.
+    for method in (candidate.signature.method or "").split("|"):
+        if (
+            method
+            and not BOTTLENECKS.fullmatch(method)
+            and (bad := sorted(blocks & BOTTLENECK_BLOCKS))
+        ):
             text = f"{bad[0]} is defined for bottleneck adapters, this is {method}"
             yield Finding(rule=rule, text=text)
         elif method in FIRST_ONLY and (bad := sorted(blocks - {"Stack"})):
             yield Finding(rule=rule, text=f"{method} cannot stand in {bad[0]}")
-
-
-def _methods(candidate: Candidate) -> Iterator[str]:
-    """Yield the parts of a union that act in the layers; embedding rows do not."""
-    for part in (candidate.signature.method or "").split("+"):
-        method = part.strip().rstrip("+").removesuffix("_inv")
-        if method and method != "embedding_rows":
-            yield method
 
 
 def head(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
@@ -408,10 +399,6 @@ def positions(plan: Plan, choice: Choice) -> Iterator[tuple[str, Finding]]:
         if taken and total >= longest:
             text = f"prompts and prefixes take {total} of the {longest} positions of {plan.base}"
             yield taken[-1], Finding(rule="R13 positions", text=text)
-
-
-def _list(slots: frozenset[str]) -> str:
-    return ", ".join(repr(slot) for slot in sorted(slots))
 
 
 def _labels(candidate: Candidate) -> str:

@@ -300,6 +300,17 @@ class SwapIn(Document):
     options: Options = Options()
 
 
+class MetricOut(BaseModel):
+    """How to read a metric's values; a bound that is None does not exist."""
+
+    name: str
+    title: str
+    higher_is_better: bool
+    unit: str
+    lower: float | None
+    upper: float | None
+
+
 class ScoreIn(Document):
     subject: Digest
     lock: dict[str, Any] | None = None
@@ -367,3 +378,10 @@ class SearchPage(BaseModel):
     facets: dict[str, list[FacetValue]]
     next: str | None = None
     """Cursor of the next page."""
+
+
+class Suggestion(BaseModel):
+    """One line of the answer of `GET /api/v1/suggest`."""
+
+    name: str
+    title: str

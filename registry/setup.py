@@ -10,6 +10,8 @@ Leaves are names of slots. The text form people type is in `registry.setup_text`
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from adapters_runtime.composition import (
     BLOCKS,
     AdapterCompositionBlock,
@@ -20,8 +22,8 @@ from adapters_runtime.composition import (
     Stack,
 )
 from adapters_runtime.errors import AdapterError
-from registry import strictjson
-from registry.errors import InvalidRecipe
+from registry import names, strictjson
+from registry.errors import InvalidName, InvalidRecipe
 from registry.schemas import Lock
 
 Tree = str | AdapterCompositionBlock
@@ -192,6 +194,25 @@ def from_adapterhub(document: Mapping[str, Any]) -> tuple[Tree, Heads]:
     except AdapterError as error:
         raise InvalidRecipe(f"adapter_setup.json: {error}") from error
     return tree, read_heads(head)
+
+
+# --- locks ---------------------------------------------------------------------------------------
+
+
+def read_lock(document: Mapping[str, Any]) -> Lock:
+    """Read a lock that came from elsewhere. Raises InvalidRecipe, which names the field."""
+    try:
+        lock = Lock.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "it"
+        raise InvalidRecipe(f"this is not a lock: {field}: {first['msg'].lower()}") from error
+    for slot, part in lock.slots.items():
+        try:
+            names.parse_reference(part.ref)
+        except InvalidName as error:
+            raise InvalidRecipe(f"the lock's slot {slot!r}: {error}") from error
+    return lock
 
 
 # --- identity ------------------------------------------------------------------------------------

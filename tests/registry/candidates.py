@@ -22,13 +22,7 @@ def identity(name="xlmr", *, structure="xlmr", body=None, vocabulary="xlmr"):
 
 
 def base(known=None, **fields):
-    known = known or identity()
-    return ResolvedBase(
-        identity=known,
-        bodies=frozenset({known.body} - {None}),
-        embeddings=frozenset({known.embeddings} - {None}),
-        **fields,
-    )
+    return ResolvedBase.of(known or identity(), **fields)
 
 
 def signature(slot="lang", **fields):
@@ -53,7 +47,8 @@ def candidate(ref, **fields):
 def language(ref, tag="qu", *, series=None, **fields):
     own = {key: fields.pop(key) for key in ("method", "layers", "invertible") if key in fields}
     offered = signature("lang", language=tag, series=series, **own)
-    return candidate(ref, kind="language", requires={}, **({"signature": offered} | fields))
+    usual = {"kind": "language", "language": tag, "requires": {}, "signature": offered}
+    return candidate(ref, **(usual | fields))
 
 
 def task(ref, *, partner=None, requires=..., has_head=True, **fields):
