@@ -131,6 +131,17 @@ def add_member(session: Session, organisation: Account, user: Account, role: Rol
     session.flush()
 
 
+def organisations(session: Session, user: Account) -> list[tuple[Account, Role]]:
+    """Return the organisations a user is in, by name, each with the user's role there."""
+    rows = session.execute(
+        select(Account, Membership.role)
+        .join(Membership, Membership.organisation_id == Account.id)
+        .where(Membership.user_id == user.id)
+        .order_by(Account.name)
+    ).tuples()
+    return [(organisation, _role(role)) for organisation, role in rows]
+
+
 def find(session: Session, name: str) -> Account | None:
     return session.scalar(select(Account).where(Account.name == name.lower()))
 

@@ -77,13 +77,6 @@ class BlobStore(ABC):
         """Return an address from which anybody may read the blob for a while, if there is one."""
 
     @abstractmethod
-    def write_part(self, upload: str, number: int, chunks: Iterable[bytes]) -> str:
-        """Keep a part of a larger upload until it is complete; return the part's sha256.
-
-        A part sent twice replaces the first.
-        """
-
-    @abstractmethod
     def read_part(self, upload: str, number: int) -> Iterator[bytes]:
         """Raises BlobMissing when that part never arrived."""
 
@@ -147,6 +140,15 @@ class Draft(ABC):
         self._publish(sha256)
         return blob
 
+    def keep_part(self, upload: str, number: int) -> str:
+        """Keep this as a part of a larger upload until that is complete; return its sha256.
+
+        A part sent twice replaces the first.
+        """
+        self.file.flush()
+        self._publish_part(upload, number)
+        return self._sha256.hexdigest()
+
     def _git_sha1(self) -> str:
         # Git puts the size before the content, and only now is the size known: a second reading.
         self.file.seek(0)
@@ -159,15 +161,21 @@ class Draft(ABC):
     def _publish(self, sha256: str) -> None: ...
 
     @abstractmethod
-    def discard(self) -> None:
-        """Remove what is left of the draft; nothing, once it was kept."""
+    def _publish_part(self, upload: str, number: int) -> None: ...
+
+    @abstractmethod
+    def _discard(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the draft, unless it was kept."""
         self.file.close()
-        self.discard()
+        self._discard()
 
 
 def open_blobs(url: str | None, folder: Path) -> BlobStore:
@@ -219,24 +227,16 @@ class FolderBlobs(BlobStore):
     def signed_url(self, sha256: str, lifetime: timedelta) -> str | None:  # noqa: ARG002  (no web)
         return None
 
-    def write_part(self, upload: str, number: int, chunks: Iterable[bytes]) -> str:
-        final = self._part(upload, number)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with _FileDraft(self) as draft:
-            for chunk in chunks:
-                draft.write(chunk)
-            return draft.keep_as(final)
-
     def read_part(self, upload: str, number: int) -> Iterator[bytes]:
         try:
-            return _slice(self._part(upload, number).open("rb"), 0, None)
+            return _slice(self.part(upload, number).open("rb"), 0, None)
         except FileNotFoundError as error:
             raise BlobMissing(f"part {number} of the upload never arrived; send it") from error
 
     def drop_parts(self, upload: str) -> None:
-        shutil.rmtree(self._part(upload, 1).parent, ignore_errors=True)
+        shutil.rmtree(self.part(upload, 1).parent, ignore_errors=True)
 
-    def _part(self, upload: str, number: int) -> Path:
+    def part(self, upload: str, number: int) -> Path:
         return self.folder / "parts" / upload / f"{number:05d}"
 
 
@@ -247,23 +247,25 @@ class _FileDraft(Draft):
         self.store = store
         self.path = Path(name)
 
-    def keep_as(self, final: Path) -> str:
-        """Give the draft a name without comparing anything; return its sha256."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.path.replace(final)
-        _sync_folder(final.parent)
-        return self._sha256.hexdigest()
-
     def _publish(self, sha256: str) -> None:
         final = self.store.path(sha256)
         if not final.parent.is_dir():
             final.parent.mkdir(parents=True, exist_ok=True)
             _sync_folder(final.parent.parent)
         # Replacing an equal blob is harmless, and repairs one that was damaged on disk.
-        self.keep_as(final)
+        self._rename(final)
 
-    def discard(self) -> None:
+    def _publish_part(self, upload: str, number: int) -> None:
+        final = self.store.part(upload, number)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        self._rename(final)
+
+    def _rename(self, final: Path) -> None:
+        os.fsync(self.file.fileno())
+        self.path.replace(final)
+        _sync_folder(final.parent)
+
+    def _discard(self) -> None:
         self.path.unlink(missing_ok=True)
 
 
@@ -334,16 +336,6 @@ class BucketBlobs(BlobStore):
             return None
         return obstore.sign(self.bucket, "GET", _key(sha256), lifetime)
 
-    def write_part(self, upload: str, number: int, chunks: Iterable[bytes]) -> str:
-        digest = hashlib.sha256()
-        with TemporaryFile() as file:
-            for chunk in chunks:
-                digest.update(chunk)
-                file.write(chunk)
-            file.seek(0)
-            obstore.put(self.bucket, f"parts/{upload}/{number:05d}", file)
-        return digest.hexdigest()
-
     def read_part(self, upload: str, number: int) -> Iterator[bytes]:
         missing = f"part {number} of the upload never arrived; send it"
         return self._stream(f"parts/{upload}/{number:05d}", 0, None, missing)
@@ -371,10 +363,16 @@ class _BucketDraft(Draft):
 
     def _publish(self, sha256: str) -> None:
         if not self.store.exists(sha256):
-            self.file.seek(0)
-            obstore.put(self.store.bucket, _key(sha256), self.file)
+            self._put(_key(sha256))
 
-    def discard(self) -> None:
+    def _publish_part(self, upload: str, number: int) -> None:
+        self._put(f"parts/{upload}/{number:05d}")
+
+    def _put(self, key: str) -> None:
+        self.file.seek(0)
+        obstore.put(self.store.bucket, key, self.file)
+
+    def _discard(self) -> None:
         """The temporary file has no name and went with its descriptor."""
 
 

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -43,6 +44,8 @@ from registry.models import (
 MAIN = "main"
 INCOMING = "incoming/"
 """Prefix of the branches on which `hubctl push` collects a clean tree before it is published."""
+NOTHING = "0" * 40
+"""Stands for the revision before the first, as in git."""
 WITHHELD = ("quarantined", "removed")
 
 _REF = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,98}[A-Za-z0-9_-])?")
@@ -223,13 +226,12 @@ def commit(
     if head is None and not fresh:
         raise RevisionNotFound(adapter.name, branch)
     check_ref_name(branch)
-    before = {} if head is None else _tree(head)
     if head is not None and parent is not None and not head.id.startswith(parent.lower()):
         raise StaleParent(
             f"{adapter.name} {branch} is at {head.id}, not at {parent}; fetch it and try again"
         )
-    tree = _apply(session, adapter, before, operations, author=author, limits=limits or Limits())
-    if head is not None and tree == before:
+    tree = _apply(session, adapter, head, operations, author=author, limits=limits or Limits())
+    if head is not None and tree == _tree(head):
         return head
     previous = head or branch_head(session, adapter, MAIN)
     revision = _new_revision(
@@ -267,16 +269,43 @@ def history(session: Session, revision: Revision, *, limit: int) -> list[Revisio
     return line
 
 
+def last_changes(
+    session: Session, revision: Revision, paths: Iterable[str], *, depth: int = 1_000
+) -> dict[str, Revision]:
+    """Return for files and folders the newest revision that changed them, looking back so far."""
+    waiting, newer = set(paths), revision
+    found: dict[str, Revision] = {}
+    for _ in range(depth):
+        older = (
+            session.get(Revision, (newer.adapter_id, newer.parent_id)) if newer.parent_id else None
+        )
+        present, before = _tree(newer), _tree(older)
+        changed = {
+            path for path in present.keys() | before.keys() if _differ(path, present, before)
+        }
+        touched = changed | {str(up) for path in changed for up in PurePosixPath(path).parents}
+        found |= dict.fromkeys(waiting & touched, newer)
+        waiting -= touched
+        if older is None or not waiting:
+            break
+        newer = older
+    return found
+
+
+def _differ(path: str, one: Tree, other: Tree) -> bool:
+    return one.get(path) != other.get(path)
+
+
 def _apply(
     session: Session,
     adapter: Adapter,
-    before: Tree,
+    head: Revision | None,
     operations: Iterable[Operation],
     *,
     author: Account,
     limits: Limits,
 ) -> Tree:
-    tree = dict(before)
+    tree = _tree(head)
     added: dict[str, Add] = {}
     for operation in operations:
         check_path(operation.path)
@@ -285,7 +314,8 @@ def _apply(
             tree[operation.path] = _Entry(operation.sha256, operation.large)
         elif isinstance(operation, Delete):
             if tree.pop(operation.path, None) is None:
-                raise FileNotInRevision(adapter.name, "the branch", operation.path)
+                at = head.id if head is not None else NOTHING
+                raise FileNotInRevision(adapter.name, at, operation.path)
         else:
             prefix = operation.path.rstrip("/") + "/"
             tree = {path: entry for path, entry in tree.items() if not path.startswith(prefix)}
@@ -317,7 +347,9 @@ def _blobs(session: Session, digests: set[str]) -> dict[str, Blob]:
     return {blob.sha256: blob for blob in rows}
 
 
-def _tree(revision: Revision) -> Tree:
+def _tree(revision: Revision | None) -> Tree:
+    if revision is None:
+        return {}
     return {file.path: _Entry(file.sha256, file.large) for file in revision.files}
 
 

@@ -1,9 +1,8 @@
 """The server: the Hub protocol at the root, `/api/v1`, and the pages, over one registry."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
-from importlib.util import find_spec
 
 from fastapi import FastAPI
 
@@ -49,8 +48,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestLog)
     errors.install(app)
     for name in ROUTERS:
-        if find_spec(name) is not None and hasattr(module := import_module(name), "router"):
-            app.include_router(module.router)
+        with suppress(ImportError):
+            if hasattr(module := import_module(name), "router"):
+                app.include_router(module.router)
     return app
 
 

@@ -2,8 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import Annotated, TypeVar
 from urllib.parse import unquote
 
 from fastapi import Depends, Path, Request
@@ -18,29 +18,32 @@ from registry.models import Account
 from registry.settings import Settings
 
 _SAFE = frozenset({"GET", "HEAD"})
+Route = TypeVar("Route", bound=Callable[..., object])
+
+
+def reads_only(route: Route) -> Route:
+    """Mark a POST route that only asks, so that it never waits for the write lock of SQLite."""
+    _READING_ROUTES.add(route)
+    return route
+
+
+_READING_ROUTES: set[Callable[..., object]] = set()
 
 
 def get_session(request: Request) -> Iterator[Session]:
     """One transaction for one request: committed if the route returns, rolled back if it raises.
 
-    GET and HEAD get one that never waits for a writer.
+    GET, HEAD and what is marked with `reads_only` get one that must not write.
     """
+    reads = request.method in _SAFE or request.scope["endpoint"] in _READING_ROUTES
     state = request.app.state
-    sessions = state.reading_sessions if request.method in _SAFE else state.sessions
-    with sessions.begin() as session:
-        yield session
-
-
-def get_reading_session(request: Request) -> Iterator[Session]:
-    with request.app.state.reading_sessions.begin() as session:
+    with (state.reading_sessions if reads else state.sessions).begin() as session:
         yield session
 
 
 # "function" commits before the answer is sent. The default would commit after it, and a failing
 # commit would then come too late to turn the 201 into an error.
 DatabaseSession = Annotated[Session, Depends(get_session, scope="function")]
-ReadingSession = Annotated[Session, Depends(get_reading_session, scope="function")]
-"""For a POST that only asks: it must not wait for the write lock of SQLite."""
 
 
 def get_settings(request: Request) -> Settings:
@@ -57,8 +60,8 @@ AppSettings = Annotated[Settings, Depends(get_settings)]
 Blobs = Annotated[BlobStore, Depends(get_blobs)]
 
 
-def get_caller(request: Request) -> Caller | None:
-    """Return who sent the request; None without a token.
+def get_caller(request: Request, session: DatabaseSession) -> Caller | None:
+    """Return who sent the request, as rows of its transaction; None without a token.
 
     A token that is no good is an error even where none is needed: private adapters would otherwise
     seem to have vanished.
@@ -66,8 +69,7 @@ def get_caller(request: Request) -> Caller | None:
     token = bearer(request)
     if token is None:
         return None
-    with request.app.state.reading_sessions.begin() as session:
-        caller = accounts.authenticate(session, token)
+    caller = accounts.authenticate(session, token)
     if caller is None:
         raise NotAuthenticated(_what_is_wrong(token))
     return caller

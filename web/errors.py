@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from registry.errors import (
     AdapterNotFound,
@@ -78,6 +79,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RegistryError, answer_registry_error)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, answer_invalid_request)
+    app.add_exception_handler(ClientDisconnect, answer_nobody)
     app.add_exception_handler(Exception, answer_bug)
 
 
@@ -111,8 +113,9 @@ def hub_headers(error: RegistryError, message: str) -> dict[str, str]:
         headers["WWW-Authenticate"] = 'Bearer realm="hub"'
     if (code := HUB_CODE.get(type(error))) is not None:
         headers["X-Error-Code"] = code
-    if (commit := getattr(error, "commit", None)) is not None:
-        headers["X-Repo-Commit"] = commit
+    if isinstance(error, FileNotInRevision):
+        # With it clients remember that the file does not exist, and stop asking.
+        headers["X-Repo-Commit"] = error.revision
     return headers
 
 
@@ -135,6 +138,13 @@ def answer_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     message = "the request cannot be read: " + "; ".join(problems)
     body = ErrorBody(code="invalid_request", message=message, error=message, problems=problems)
     return _answer(422, body, {"X-Error-Message": _printable(message)})
+
+
+def answer_nobody(request: Request, _error: Exception) -> JSONResponse:
+    """The client went away while it sent something. What it sent is gone; it may send it again."""
+    message = "the upload was cut before its end; nothing was kept, send it again"
+    log.info("request %s: %s", getattr(request.state, "request_id", "unknown"), message)
+    return _answer(400, ErrorBody(code="upload_cut", message=message, error=message), {})
 
 
 def answer_bug(request: Request, error: Exception) -> JSONResponse:

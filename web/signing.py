@@ -25,7 +25,7 @@ class Signer:
         return f"{text}.{self._signature(text)}"
 
     def verify(self, purpose: str, ticket: str) -> Mapping[str, Any]:
-        """Return the claims. Raises NotAllowed if the ticket is forged, too old or for other use."""
+        """Return the claims. Raises NotAllowed if it is forged, too old or for another use."""
         text, _, signature = ticket.partition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(text).encode()):
             raise NotAllowed("this upload address is not one of ours; ask for a new one")

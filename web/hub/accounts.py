@@ -1,0 +1,78 @@
+"""Hub protocol: who am I, card checks, and questions that get a quiet answer."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from registry import accounts, frontmatter
+from web.deps import DatabaseSession, RequiredCaller
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/api/whoami-v2")
+def who_am_i(caller: RequiredCaller, session: DatabaseSession) -> dict[str, Any]:
+    account = caller.account
+    return {
+        "type": "user",
+        "id": str(account.id),
+        "name": account.name,
+        "fullname": account.full_name or account.name,
+        "email": account.email,
+        "emailVerified": False,
+        "isPro": False,
+        "canPay": False,
+        "orgs": [
+            {
+                "type": "org",
+                "id": str(organisation.id),
+                "name": organisation.name,
+                "roleInOrg": role,
+            }
+            for organisation, role in accounts.organisations(session, account)
+        ],
+        "auth": {
+            "type": "access_token",
+            # Clients know no role above "write".
+            "accessToken": {
+                "displayName": caller.token_label,
+                "role": "read" if caller.role == "read" else "write",
+            },
+        },
+    }
+
+
+class CardIn(BaseModel):
+    content: str
+    repoType: str | None = None  # noqa: N815  (the name on the wire)
+
+
+@router.post("/api/validate-yaml")
+def validate_card(body: CardIn, response: Response) -> dict[str, Any]:
+    """Clients ask before they commit a README.md; front matter that cannot be read is refused."""
+    fault = frontmatter.split(body.content).fault
+    if fault is not None:
+        response.status_code = 400
+    errors = [{"message": f"README.md: {fault}"}] if fault is not None else []
+    return {"errors": errors, "warnings": []}
+
+
+@router.get("/api/settings/repositories")
+def my_repositories(_caller: RequiredCaller) -> dict[str, Any]:
+    return {"repositories": []}
+
+
+@router.get("/api/models/{owner}/{name}/discussions")
+def no_discussions(owner: str, name: str) -> dict[str, Any]:  # noqa: ARG001  (part of the path)
+    return {"discussions": [], "count": 0, "start": 0}
+
+
+@router.get("/api/agent-harnesses")
+def no_harnesses() -> list[Any]:
+    return []
+
+
+@router.post("/v1/telemetry", status_code=204)
+def no_telemetry() -> None:
+    """Clients report here what they do; it is not kept."""
