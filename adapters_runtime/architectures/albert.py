@@ -9,6 +9,7 @@ from adapters_runtime.architectures.spec import (
 
 ALBERT = Architecture(
     model_type="albert",
+    inverts_at_static_head=False,
     base_prefix="albert",
     stacks=(
         LayerStack(

@@ -76,6 +76,7 @@ def _stack(role: StackRole, *, post: bool) -> LayerStack:
 
 BART = Architecture(
     model_type="bart",
+    inverts_at_static_head=False,
     base_prefix="model",
     stacks=(_stack("encoder", post=True), _stack("decoder", post=True)),
     embedding_output="encoder.layernorm_embedding",

@@ -45,6 +45,7 @@ LAYERS = LayerStack(
 
 BERT = Architecture(
     model_type="bert",
+    inverts_at_static_head=False,
     base_prefix="bert",
     stacks=(LAYERS,),
     embedding_output="embeddings",

@@ -9,6 +9,7 @@ from adapters_runtime.architectures.spec import (
 
 DISTILBERT = Architecture(
     model_type="distilbert",
+    inverts_at_static_head=False,
     base_prefix="distilbert",
     stacks=(
         LayerStack(
@@ -37,6 +38,7 @@ DISTILBERT = Architecture(
                     key="k_lin",
                     value="v_lin",
                     output="attention.out_lin",
+                    prefixes_saved_as="self",
                 ),
             ),
             ffn_in=("ffn.lin1",),

@@ -10,6 +10,7 @@ from adapters_runtime.architectures.spec import (
 
 GPT2 = Architecture(
     model_type="gpt2",
+    inverts_at_static_head=False,
     base_prefix="transformer",
     stacks=(
         LayerStack(

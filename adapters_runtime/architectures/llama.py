@@ -56,6 +56,7 @@ QWEN3 = replace(QWEN2, model_type="qwen3")
 LLAMA = replace(
     QWEN2,
     model_type="llama",
+    inverts_at_static_head=False,
     stacks=(replace(LAYERS, lora_intermediate="mlp.down_proj", lora_output="mlp.up_proj"),),
 )
 MISTRAL = replace(LLAMA, model_type="mistral")

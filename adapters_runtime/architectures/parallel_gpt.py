@@ -14,6 +14,7 @@ from adapters_runtime.architectures.spec import (
 
 GPTJ = Architecture(
     model_type="gptj",
+    inverts_at_static_head=False,
     base_prefix="transformer",
     stacks=(
         LayerStack(

@@ -40,6 +40,8 @@ class Attention:
     fused: FusedProjection | None = None
     output: str
     """The output projection, relative to the layer: BERT keeps it in a sibling module."""
+    prefixes_saved_as: str | None = None
+    """Name of its prefixes in AdapterHub's files, where it is not `{role}_prefix`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,11 @@ class Architecture:
     """Prefixes of parameters that belong neither to the body nor to the embeddings."""
     attention: Literal["interface", "softmax", "wrapped"] = "interface"
     """How prefixes reach the attention: through transformers' registry, or around it."""
+    inverts_at_static_head: bool = True
+    """Whether the LM head a model was built with sees the stream with an invertible adapter undone.
+
+    AdapterHub's own models do it only before flexible heads, and their weights expect it so.
+    """
     prefix_bias: Literal["pad", "recompute"] = "pad"
     """T5 recomputes its relative bias over prefix and keys; AdapterHub's weights expect it."""
     conv1d: bool = False

@@ -51,6 +51,7 @@ def _stack(
 
 T5 = Architecture(
     model_type="t5",
+    inverts_at_static_head=False,
     base_prefix="transformer",
     stacks=(
         _stack(

@@ -1,0 +1,22 @@
+"""Which tensors an adapter, a fusion or a head must have, found without torch or weights."""
+
+from adapters_runtime.shapes.base import BaseDescription, Shape
+from adapters_runtime.shapes.copies import strip_base_prefix, without_copies
+from adapters_runtime.shapes.expected import (
+    available_places,
+    expected_fusion_tensors,
+    expected_tensors,
+)
+from adapters_runtime.shapes.heads import HEAD_TYPES, expected_head_tensors
+
+__all__ = [
+    "HEAD_TYPES",
+    "BaseDescription",
+    "Shape",
+    "available_places",
+    "expected_fusion_tensors",
+    "expected_head_tensors",
+    "expected_tensors",
+    "strip_base_prefix",
+    "without_copies",
+]

@@ -1,0 +1,111 @@
+"""A base model as far as shapes need it: its type, its config.json, and its tensor index."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from adapters_runtime.architectures import (
+    Architecture,
+    Attention,
+    FusedProjection,
+    Layer,
+    get_architecture,
+    list_layers,
+)
+from adapters_runtime.errors import FormatError
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BaseDescription:
+    """Sizes are read off the tensors; the configuration is asked only for numbers of heads."""
+
+    model_type: str
+    config: Mapping[str, Any]
+    """The document config.json."""
+    tensors: Mapping[str, Shape]
+    """Parameters by their names relative to the base model, as transformers names them today."""
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        return get_architecture(self.model_type)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        layers = list_layers(self.architecture, self.tensors)
+        if not layers:
+            paths = ", ".join(stack.path for stack in self.architecture.stacks)
+            raise FormatError(
+                f"the tensor index of this {self.model_type} names no layer (looked at: {paths}); "
+                "its names must be relative to the base model"
+            )
+        return layers
+
+    def resolve(self, layer: Layer, path: str) -> str:
+        """Return the path, within the layer, of a linear map; `a|b` is the one of the two it has.
+
+        Raises FormatError when the index has neither.
+        """
+        for option in path.split("|"):
+            if f"{layer.path}.{option}.weight" in self.tensors:
+                return option
+        raise FormatError(f"the tensor index has no {layer.path}.{path}.weight")
+
+    def linear(self, layer: Layer, path: str) -> tuple[int, int]:
+        """Return (out_features, in_features) of a linear map."""
+        name = f"{layer.path}.{self.resolve(layer, path)}.weight"
+        shape = self.tensors[name]
+        if len(shape) != 2:
+            raise FormatError(f"{name} is {list(shape)}, and no matrix")
+        return (shape[1], shape[0]) if self.architecture.conv1d else (shape[0], shape[1])
+
+    def width(self, layer: Layer) -> int:
+        """Return the size of the stream that enters the layer's sub-blocks."""
+        return self.linear(layer, layer.stack.ffn_in[0])[1]
+
+    @property
+    def stream_width(self) -> int:
+        """Size of the embedding stream; ALBERT and ELECTRA widen it only after the embeddings."""
+        given = self.config.get("embedding_size")
+        return given if isinstance(given, int) else self.width(self.layers[0])
+
+    @property
+    def output_width(self) -> int:
+        """Size of what the last layer gives, which heads read."""
+        return self.width(self.layers[-1])
+
+    def key_width(self, layer: Layer, attention: Attention) -> int:
+        """Return the size of all key heads together; grouped-query models have few of them."""
+        if attention.fused is not None:
+            return self.fused_widths(layer, attention)["k"]
+        return self.linear(layer, f"{attention.path}.{attention.key}")[0]
+
+    def fused_widths(self, layer: Layer, attention: Attention) -> dict[str, int]:
+        """Return the size of each part of a fused projection."""
+        fused = _fused(attention)
+        total = self.linear(layer, f"{attention.path}.{fused.path}")[0]
+        heads = self._number("num_attention_heads", "n_head", "num_heads")
+        key_heads = self.config.get("num_key_value_heads") or heads
+        counts = {part: heads if part == "q" else int(key_heads) for part in fused.parts}
+        head_width, rest = divmod(total, sum(counts.values()))
+        if rest:
+            raise FormatError(
+                f"{layer.path}.{attention.path}.{fused.path} gives {total} features, which "
+                f"{heads} heads and {key_heads} key heads cannot share"
+            )
+        return {part: count * head_width for part, count in counts.items()}
+
+    def _number(self, *names: str) -> int:
+        for name in names:
+            value = self.config.get(name)
+            if isinstance(value, int) and value > 0:
+                return value
+        raise FormatError(f"config.json of this {self.model_type} has no {names[0]}")
+
+
+def _fused(attention: Attention) -> FusedProjection:
+    if attention.fused is None:
+        raise ValueError(f"{attention.path} has separate projections")
+    return attention.fused

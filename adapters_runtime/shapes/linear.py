@@ -1,0 +1,120 @@
+"""Tensors of LoRA and the methods that share its places."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from adapters_runtime.architectures import Layer
+from adapters_runtime.configs import LoRAConfig, MTLLoRAConfig
+from adapters_runtime.errors import ConfigError
+from adapters_runtime.shapes.base import BaseDescription, Shape
+
+
+@dataclass(frozen=True)
+class AdaptedMap:
+    """A linear map, or those parts of a fused one, that an adapter changes."""
+
+    key: str
+    inputs: int
+    outputs: int
+    """Of the adapted parts together."""
+    parts: int = 1
+    """How many maps this is to the architecture's idea; 1 unless query and key, say, are fused."""
+
+
+def lora_tensors(
+    name: str, config: LoRAConfig, base: BaseDescription
+) -> Iterator[tuple[str, Shape]]:
+    """Yield (key, shape) of every module in every layer, and of the matrices that VeRA shares."""
+    maps = list(adapted_maps(config, base))
+    for adapted in maps:
+        for key, shape in _module(config, adapted):
+            yield f"{adapted.key}.loras.{name}.{key}", shape
+    if config.is_vera and maps:
+        # VeRA's paper has equal maps only; where they differ, each takes its part of the largest.
+        yield f"shared_parameters.{name}.lora_A", (config.r, max(each.inputs for each in maps))
+        yield f"shared_parameters.{name}.lora_B", (max(each.outputs for each in maps), config.r)
+
+
+def adapted_maps(config: LoRAConfig, base: BaseDescription) -> Iterator[AdaptedMap]:
+    """Yield the maps that a configuration asks for, layer by layer."""
+    for layer in base.layers:
+        if layer.index in config.leave_out:
+            continue
+        if config.selfattn_lora and config.attn_matrices:
+            yield from _attention_maps(config, base, layer)
+        if config.intermediate_lora:
+            yield _map(base, layer, layer.stack.lora_intermediate)
+        if config.output_lora:
+            yield _map(base, layer, layer.stack.lora_output)
+
+
+def _attention_maps(
+    config: LoRAConfig, base: BaseDescription, layer: Layer
+) -> Iterator[AdaptedMap]:
+    for attention in layer.stack.attentions:
+        if attention.fused is None:
+            separate = {"q": attention.query, "k": attention.key, "v": attention.value}
+            for matrix, projection in separate.items():
+                if matrix in config.attn_matrices:
+                    yield _map(base, layer, f"{attention.path}.{projection}")
+            continue
+        widths = base.fused_widths(layer, attention)
+        wanted = [width for part, width in widths.items() if part in config.attn_matrices]
+        path = f"{attention.path}.{attention.fused.path}"
+        if wanted:
+            yield AdaptedMap(
+                key=_key(base, layer, path),
+                inputs=base.linear(layer, path)[1],
+                outputs=sum(wanted),
+                parts=len(wanted),
+            )
+
+
+def _map(base: BaseDescription, layer: Layer, path: str) -> AdaptedMap:
+    outputs, inputs = base.linear(layer, path)
+    return AdaptedMap(key=_key(base, layer, path), inputs=inputs, outputs=outputs)
+
+
+def _key(base: BaseDescription, layer: Layer, path: str) -> str:
+    return f"{layer.saved_path}.{layer.stack.saved_as(base.resolve(layer, path))}"
+
+
+def _module(config: LoRAConfig, adapted: AdaptedMap) -> Iterator[tuple[str, Shape]]:
+    if config.is_ia3:
+        yield "lora_B", (adapted.outputs, 1)
+    elif config.is_vera:
+        yield from _vera(config, adapted)
+    else:
+        yield "lora_A", (adapted.parts * config.r, adapted.inputs)
+        yield from _up_projections(config, adapted)
+    if config.use_dora:
+        yield "m.weight", (adapted.outputs, 1)
+    if config.use_gating:
+        yield "gate.weight", (adapted.parts, adapted.inputs)
+        yield "gate.bias", (adapted.parts,)
+
+
+def _vera(config: LoRAConfig, adapted: AdaptedMap) -> Iterator[tuple[str, Shape]]:
+    if adapted.parts > 1:
+        raise ConfigError(
+            f"VeRA cannot adapt {adapted.parts} parts of the fused projection {adapted.key}; "
+            "name one in attn_matrices"
+        )
+    # AdapterHub keeps its learned vectors as the diagonals of matrices.
+    yield "vera_D", (config.r, config.r)
+    yield "vera_B", (adapted.outputs, adapted.outputs)
+
+
+def _up_projections(config: LoRAConfig, adapted: AdaptedMap) -> Iterator[tuple[str, Shape]]:
+    if not isinstance(config, MTLLoRAConfig):
+        yield "lora_B", (adapted.outputs, config.r)
+        return
+    if adapted.parts > 1:
+        raise ConfigError(
+            f"MTL-LoRA cannot adapt {adapted.parts} parts of the fused projection {adapted.key}; "
+            "name one in attn_matrices"
+        )
+    diagonal = config.task_specific_matrix_type == "singular_values"
+    yield "lora_B", (config.n_up_projection, adapted.outputs, config.r)
+    yield "task_specific.values", (config.r,) if diagonal else (config.r, config.r)
+    yield "weights", (config.n_up_projection,)
