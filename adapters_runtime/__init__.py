@@ -1,0 +1,57 @@
+"""Adapters for transformers models: every method, composition and head, injected without copied code.
+
+Names are imported when they are first used, so that the parts which need no torch (`configs`,
+`architectures`, `composition`, `shapes`) can be had without it.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "adapters_runtime.composition": (
+        "AdapterCompositionBlock",
+        "Average",
+        "BatchSplit",
+        "Fuse",
+        "MultiTask",
+        "Parallel",
+        "Split",
+        "Stack",
+    ),
+    "adapters_runtime.configs": (
+        "ADAPTER_CONFIG_MAP",
+        "ADAPTERFUSION_CONFIG_MAP",
+        "DEFAULT_ADAPTER_CONFIG",
+        "DEFAULT_ADAPTERFUSION_CONFIG",
+        "AdapterConfig",
+        "BnConfig",
+        "ConfigUnion",
+        "DoubleSeqBnConfig",
+        "DoubleSeqBnInvConfig",
+        "EmbeddingRowsConfig",
+        "IA3Config",
+        "LoRAConfig",
+        "ParBnConfig",
+        "SeqBnConfig",
+        "SeqBnInvConfig",
+    ),
+    "adapters_runtime.context": ("AdapterSetup",),
+    "adapters_runtime.heads.flexible": ("AutoAdapterModel",),
+    "adapters_runtime.identity": ("BaseIdentity", "base_identity"),
+    "adapters_runtime.io.setup_folder": ("load_setup", "swap_slot"),
+    "adapters_runtime.model": ("init",),
+    "adapters_runtime.training": ("AdapterTrainer",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605  (derived, so that it cannot drift)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,144 @@
+"""The bank: one module registered on the base model, which owns every adapter parameter."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+
+from torch import nn
+
+from adapters_runtime.architectures import Architecture
+from adapters_runtime.composition import AdapterCompositionBlock
+from adapters_runtime.configs import AdapterConfig, parts_of
+from adapters_runtime.context import Activation, Activations
+from adapters_runtime.errors import AdapterExists, AdapterNotLoaded, UnsupportedSite
+from adapters_runtime.info import AdapterInfo
+from adapters_runtime.inject.entry import Enter
+from adapters_runtime.inject.placement import place
+from adapters_runtime.inject.point import Point
+from adapters_runtime.inject.stream_point import InvertiblePoint, RowsPoint
+
+P = TypeVar("P", bound=Point)
+
+ATTRIBUTE = "adapter_bank"
+"""Name of the bank on the base model, and so the prefix of its keys in a state dict."""
+
+
+class AdapterBank(nn.Module):
+    def __init__(self, base: nn.Module, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.activations = Activations()
+        self.configs: dict[str, AdapterConfig] = {}
+        self.info: dict[str, AdapterInfo] = {}
+        self.tokenizer: Any = None
+        """The tokenizer, or the path of its file, for the base's identity."""
+        self.base_name: dict[str, str | None] = {}
+        """`name` and `revision` under which others find the base."""
+        self.points = nn.ModuleList(place(base, architecture, self.activations))
+        base.register_forward_pre_hook(
+            Enter(self.activations, list(self.of_type(Point))), with_kwargs=True
+        )
+
+    def of_type(self, kind: type[P]) -> Iterator[P]:
+        return (point for point in self.points if isinstance(point, kind))
+
+    def require(self, name: str) -> AdapterConfig:
+        """Return an adapter's configuration; raises AdapterNotLoaded."""
+        if name not in self.configs:
+            raise AdapterNotLoaded(name, tuple(self.configs))
+        return self.configs[name]
+
+    def add(self, name: str, config: AdapterConfig) -> None:
+        """Add an adapter at every point its configuration asks for, frozen and not active.
+
+        Raises AdapterExists, and UnsupportedSite when the architecture has no such place at all.
+        """
+        if name in self.configs:
+            raise AdapterExists(name)
+        for member in parts_of(config):
+            if not any([point.add(name, member) for point in self.points]):  # all, not the first
+                self._discard(name)
+                sites = sorted(
+                    {site.key for stack in self.architecture.stacks for site in stack.sites}
+                )
+                wanted = type(member).__name__
+                raise UnsupportedSite(self.architecture.model_type, wanted, tuple(sites))
+        self.configs[name] = config
+        self.info[name] = AdapterInfo()
+        self.freeze(name)
+
+    def remove(self, name: str) -> None:
+        self.require(name)
+        self._discard(name)
+        del self.configs[name], self.info[name]
+
+    def rename(self, old: str, new: str) -> None:
+        self.require(old)
+        if new in self.configs:
+            raise AdapterExists(new)
+        for point in self.of_type(Point):
+            point.rename(old, new)
+        self.configs[new] = self.configs.pop(old)
+        self.info[new] = self.info.pop(old)
+
+    def leave_out(self, name: str, layers: Collection[int]) -> None:
+        """Take an adapter out of some layers, counted over all stacks."""
+        if not layers:
+            return
+        config = self.require(name)
+        left = {*config.get("leave_out", ()), *layers}
+        self.configs[name] = config.replace(leave_out=tuple(sorted(left)))
+        for point in self.of_type(Point):
+            if point.layer in layers:
+                point.remove(name)
+
+    def _discard(self, name: str) -> None:
+        for point in self.of_type(Point):
+            point.remove(name)
+
+    def freeze(self, name: str, *, frozen: bool = True) -> None:
+        for parameter in self.parameters_of(name):
+            parameter.requires_grad_(not frozen)
+
+    def parameters_of(self, name: str) -> Iterator[nn.Parameter]:
+        return (tensor for _, tensor in self.saved_tensors(name))
+
+    def saved_tensors(self, name: str) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield an adapter's parameters under AdapterHub's names, without the base's prefix."""
+        for point in self.of_type(Point):
+            yield from point.saved_tensors(name)
+
+    def activate(self, activation: Activation | None) -> None:
+        for name in () if activation is None else activation.names:
+            self.require(name)
+        self.activations.own = activation
+        if activation is not None:
+            self._note_training(activation.setup)
+
+    def _note_training(self, setup: AdapterCompositionBlock) -> None:
+        """Remember in which set-up each trainable adapter is trained: its contract says so."""
+        for name in setup.flatten():
+            if any(parameter.requires_grad for parameter in self.parameters_of(name)):
+                self.info[name] = replace(self.info[name], setup=setup, requires=None)
+
+    def end_stream_at(self, output_embedding: nn.Module, *, invert: bool) -> None:
+        """Tell the stream's adapters which module projects to the vocabulary."""
+        for rows in self.of_type(RowsPoint):
+            rows.end_at(output_embedding)
+        for invertible in self.of_type(InvertiblePoint) if invert else ():
+            invertible.end_at(output_embedding)
+
+
+def bank_of(model: nn.Module) -> AdapterBank:
+    """Return the bank of an initialised model."""
+    bank = getattr(base_of(model), ATTRIBUTE, None)
+    if not isinstance(bank, AdapterBank):
+        raise TypeError(f"{type(model).__name__} has no adapters yet: call init(model) first")
+    return bank
+
+
+def base_of(model: nn.Module) -> nn.Module:
+    base = getattr(model, "base_model", model)
+    assert isinstance(base, nn.Module)
+    return base

@@ -1,0 +1,207 @@
+"""Bottlenecks in a residual sub-block, y = norm?(r + h).
+
+Hooks capture r on its way into the sub-block and replace h, the output of the sub-block's last
+module, so that the model's own addition (and norm) finishes the job.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from adapters_runtime.architectures import ResidualSite
+from adapters_runtime.composition import Average, BatchSplit, Parallel, Split, Stack
+from adapters_runtime.configs import AdapterConfig, BnConfig
+from adapters_runtime.context import Activations
+from adapters_runtime.inject.cell import Cell
+from adapters_runtime.inject.evaluation import Place, evaluate
+from adapters_runtime.inject.point import Hook, Outside, Point
+from adapters_runtime.methods.bottleneck import Bottleneck
+
+
+class ResidualState(NamedTuple):
+    """h and r, (batch, length, width). `complete`: h is the sub-block's output, r and norm included."""
+
+    h: Tensor
+    r: Tensor
+    complete: bool = False
+
+
+class BottleneckPoint(Point, Place[ResidualState]):
+    method = "a bottleneck"
+    blocks = (Stack, Split, BatchSplit, Parallel, Average)
+
+    def __init__(
+        self,
+        path: str,
+        layer: int,
+        activations: Activations,
+        site: ResidualSite,
+        width: int,
+        norm: nn.Module | None,
+    ) -> None:
+        super().__init__(path, layer, activations)
+        self.site = site
+        self.width = width
+        self.residuals = [Cell() for _ in site.residual]
+        self.completed = Cell()
+        self._norm = None if norm is None else Outside(norm)
+
+    def build(self, config: AdapterConfig) -> nn.Module | None:
+        assert self.layer is not None
+        if not isinstance(config, BnConfig) or not getattr(config, self.site.key):
+            return None
+        if self.layer in config.leave_out:
+            return None
+        return Bottleneck(self.width, config.reduction_at(self.layer), config)
+
+    # --- what the hooks call
+
+    def adapt(self, h: Tensor) -> Tensor:
+        """Return what the sub-block's last module should yield in place of h.
+
+        Does nothing unless every residual has been captured: the same module may end two
+        sub-blocks of a layer (ViT's dropout).
+        """
+        if not all(cell.filled for cell in self.residuals):
+            return h
+        captured = [cell.take() for cell in self.residuals]
+        setup = self.active()
+        if setup is None:
+            return h
+        residual = captured[0]
+        assert residual is not None
+        for stream in captured[1:]:
+            assert stream is not None
+            residual = residual + stream
+        return self._evaluate(setup, h, residual)
+
+    def _evaluate(self, setup: Any, h: Tensor, r: Tensor) -> Tensor:
+        if not self.site.swapped:
+            return self._finish(evaluate(self, setup, ResidualState(h, r)), r)
+        # The adapter's idea of stream and output is the wrong way round here; the model will add r.
+        state = evaluate(self, setup, ResidualState(r, h))
+        return self._finish(state._replace(h=state.h + h - r), r)
+
+    def _finish(self, state: ResidualState, r: Tensor) -> Tensor:
+        if not state.complete:
+            return state.h
+        if self._norm is None:
+            return state.h - r  # the model adds r again
+        self.completed.put(state.h)  # and the norm's hook puts it in the place of its output
+        return state.h
+
+    def norm(self, x: Tensor) -> Tensor:
+        # Not by calling the module: that would run our own hook on it.
+        assert self._norm is not None
+        normed: Tensor = self._norm.module.forward(x)
+        return normed
+
+    def clear(self) -> None:
+        """Forget what an interrupted forward pass left behind."""
+        for cell in (*self.residuals, self.completed):
+            cell.clear()
+
+    # --- Place
+
+    def holds(self, name: str) -> bool:
+        return name in self.adapters
+
+    def apply(self, name: str, state: ResidualState) -> ResidualState:
+        adapter = self.adapters[name]
+        assert isinstance(adapter, Bottleneck)
+        norm = None if self._norm is None else self.norm
+        x, residual = adapter.prepare(state.h, state.r, norm)
+        complete = not adapter.config.original_ln_after
+        return ResidualState(adapter(x, residual), state.r, complete)
+
+    def size(self, state: ResidualState, dim: int) -> int:
+        return state.h.shape[dim]
+
+    def cut(self, state: ResidualState, dim: int, start: int, stop: int) -> ResidualState:
+        length = stop - start
+        h, r = state.h.narrow(dim, start, length), state.r.narrow(dim, start, length)
+        return ResidualState(h, r, state.complete)
+
+    def join(self, states: Sequence[ResidualState], dim: int) -> ResidualState:
+        states = self._alike(states)
+        h = torch.cat([state.h for state in states], dim)
+        r = torch.cat([state.r for state in states], dim)
+        return ResidualState(h, r, states[0].complete)
+
+    def mean(self, states: Sequence[ResidualState], weights: Sequence[float]) -> ResidualState:
+        states = self._alike(states)
+        h = weights[0] * states[0].h
+        for state, weight in zip(states[1:], weights[1:], strict=True):
+            h = h + weight * state.h
+        return states[0]._replace(h=h)
+
+    def _alike(self, states: Sequence[ResidualState]) -> Sequence[ResidualState]:
+        """Complete all states when some are: only like can be put beside like."""
+        if not any(state.complete for state in states):
+            return states
+        return [state if state.complete else self._complete(state) for state in states]
+
+    def _complete(self, state: ResidualState) -> ResidualState:
+        h = state.h + state.r
+        return ResidualState(h if self._norm is None else self.norm(h), state.r, complete=True)
+
+
+class CaptureInput:
+    """Pre-hook: the input of a module is a residual stream."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.cell.put(args[0] if args else kwargs["hidden_states"])
+
+
+class CaptureOutput:
+    """Hook: the output of a module is a residual stream."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.cell.put(output[0] if isinstance(output, tuple) else output)
+
+
+class ReplaceOutput:
+    """Hook on the module that yields h."""
+
+    def __init__(self, point: BottleneckPoint) -> None:
+        self.point = point
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (self.point.adapt(output[0]), *output[1:])
+        return self.point.adapt(output)
+
+
+class ReplaceNormed:
+    """Hook on a post-LN block's norm: a complete output passes it by."""
+
+    def __init__(self, completed: Cell) -> None:
+        self.completed = completed
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        return self.completed.take()
+
+
+def residual_hooks(
+    point: BottleneckPoint, captured: Sequence[nn.Module], out: nn.Module
+) -> list[Hook]:
+    """Return the hooks of a point; `captured` are the modules of the site's residual paths."""
+    hooks = []
+    for path, module, cell in zip(point.site.residual, captured, point.residuals, strict=True):
+        if path.startswith("in:"):
+            hooks.append(Hook(Outside(module), CaptureInput(cell), pre=True))
+        else:
+            hooks.append(Hook(Outside(module), CaptureOutput(cell)))
+    # First, so that another site which captures this module's output sees it adapted.
+    hooks.append(Hook(Outside(out), ReplaceOutput(point), first=True))
+    if point._norm is not None:  # noqa: SLF001  (one purpose, one file)
+        hooks.append(Hook(point._norm, ReplaceNormed(point.completed)))  # noqa: SLF001
+    return hooks

@@ -1,0 +1,103 @@
+"""Composition blocks evaluated over one place of the model.
+
+The tree is walked here and nowhere else. A place answers for single adapters, and says how its
+state (the tensors that an adapter reads and replaces) is cut and put together.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import Generic, TypeVar
+
+from adapters_runtime.composition import (
+    AdapterCompositionBlock,
+    Average,
+    BatchSplit,
+    Fuse,
+    Parallel,
+    Split,
+    Stack,
+)
+from adapters_runtime.errors import InvalidComposition, UnsupportedComposition
+
+State = TypeVar("State")
+
+ROWS, TOKENS = 0, 1
+"""Dimensions along which a state is cut."""
+
+
+class Place(ABC, Generic[State]):
+    """What `evaluate` asks of a place of the model."""
+
+    method: str
+    """How errors call what stands here."""
+    blocks: tuple[type[AdapterCompositionBlock], ...]
+    """Blocks that have a meaning here."""
+
+    @abstractmethod
+    def holds(self, name: str) -> bool: ...
+
+    @abstractmethod
+    def apply(self, name: str, state: State) -> State: ...
+
+    @abstractmethod
+    def size(self, state: State, dim: int) -> int: ...
+
+    @abstractmethod
+    def cut(self, state: State, dim: int, start: int, stop: int) -> State: ...
+
+    @abstractmethod
+    def join(self, states: Sequence[State], dim: int) -> State: ...
+
+    @abstractmethod
+    def mean(self, states: Sequence[State], weights: Sequence[float]) -> State: ...
+
+    def fuse(self, block: Fuse, state: State) -> State:
+        raise UnsupportedComposition(self.method, "Fuse", [b.__name__ for b in self.blocks])
+
+
+def evaluate(place: Place[State], block: AdapterCompositionBlock | str, state: State) -> State:
+    """Return the state after `block`; adapters that do not stand at this place change nothing."""
+    if isinstance(block, str):
+        return place.apply(block, state) if place.holds(block) else state
+    if not any(place.holds(name) for name in block.flatten()):
+        return state
+    if not isinstance(block, place.blocks):
+        supported = [known.__name__ for known in place.blocks]
+        raise UnsupportedComposition(place.method, type(block).__name__, supported)
+    if isinstance(block, Stack):
+        for child in block:
+            state = evaluate(place, child, state)
+        return state
+    if isinstance(block, Fuse):
+        return place.fuse(block, state)
+    if isinstance(block, Average):
+        return place.mean([evaluate(place, child, state) for child in block], block.weights)
+    dim, sizes = _layout(place, block, state)
+    parts = zip(block, _bounds(sizes), strict=True)
+    return place.join(
+        [evaluate(place, child, place.cut(state, dim, *bounds)) for child, bounds in parts], dim
+    )
+
+
+def _layout(
+    place: Place[State], block: AdapterCompositionBlock, state: State
+) -> tuple[int, Sequence[int]]:
+    """Return the dimension along which the children share the state, and the size of each share."""
+    if isinstance(block, Split):
+        dim, sizes = TOKENS, block.splits
+    elif isinstance(block, BatchSplit):
+        dim, sizes = ROWS, block.batch_sizes
+    else:
+        assert isinstance(block, Parallel)
+        dim, sizes = ROWS, (place.size(state, ROWS) // len(block),) * len(block)
+    if sum(sizes) != place.size(state, dim):
+        what = "tokens" if dim == TOKENS else "rows"
+        raise InvalidComposition(
+            f"{block} covers {sum(sizes)} {what}, but the input has {place.size(state, dim)}"
+        )
+    return dim, sizes
+
+
+def _bounds(sizes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    return pairwise(accumulate(sizes, initial=0))

@@ -1,0 +1,243 @@
+"""Adapters of one linear map: LoRA, (IA)³ and their kin, with exact merge and reset.
+
+A hook on the untouched module changes its output, so any module that maps (..., in) to (..., out)
+can be adapted. Merging folds an adapter into the weights and takes the hook away.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from adapters_runtime.architectures import FusedProjection
+from adapters_runtime.composition import Average, BatchSplit, Parallel, Split, Stack
+from adapters_runtime.configs import AdapterConfig, LoRAConfig
+from adapters_runtime.context import Activations
+from adapters_runtime.errors import MergeStateError
+from adapters_runtime.inject.evaluation import Place, evaluate
+from adapters_runtime.inject.point import Hook, Outside, Point
+from adapters_runtime.methods.base import LinearMethod
+from adapters_runtime.methods.linear import linear_method
+
+
+class LinearState(NamedTuple):
+    """x (..., in), what the map saw, and y (..., out), what it gave."""
+
+    x: Tensor
+    y: Tensor
+
+
+class Location(NamedTuple):
+    """Which field of a configuration asks for this map, and which matrices it computes."""
+
+    field: str
+    """`selfattn_lora`, `intermediate_lora` or `output_lora`."""
+    matrices: tuple[str, ...] = ()
+    """Of `q`, `k`, `v`, in the order of the output's parts; empty outside the attention."""
+
+
+class LinearPoint(Point, Place[LinearState]):
+    """`widths` are the output features of each part of a fused map, or the one width."""
+
+    method = "LoRA"
+    blocks = (Stack, Split, BatchSplit, Parallel, Average)
+    container = "loras"
+
+    def __init__(
+        self,
+        path: str,
+        layer: int,
+        activations: Activations,
+        module: nn.Module,
+        location: Location,
+        fused: FusedProjection | None = None,
+        widths: Sequence[int] = (),
+        heads: int = 1,
+    ) -> None:
+        super().__init__(path, layer, activations)
+        self.host = Outside(module)
+        self.location = location
+        self.transposed = not hasattr(module, "out_features")  # Conv1D keeps (in, out)
+        self.widths = list(widths) or [self._weight().shape[0]]
+        self.heads = heads if fused is not None and fused.layout == "per_head" else 1
+        self.parts: dict[str, list[int]] = {}
+        """Adapter -> which parts of the output it adapts."""
+        self.merged: str | None = None
+        self._original: dict[str, Tensor] = {}
+        self.hooks = [Hook(self.host, AdaptOutput(self))]
+
+    def build(self, config: AdapterConfig) -> nn.Module | None:
+        if not isinstance(config, LoRAConfig) or self.layer in config.leave_out:
+            return None
+        parts = self._wanted(config)
+        if not parts:
+            return None
+        widths = [self.widths[part] for part in parts]
+        return linear_method(config)(self._weight().shape[1], widths, config)
+
+    def add(self, name: str, config: AdapterConfig) -> bool:
+        if not super().add(name, config):
+            return False
+        assert isinstance(config, LoRAConfig)
+        self.parts[name] = self._wanted(config)
+        return True
+
+    def attach(self) -> None:
+        if self.merged is None:
+            super().attach()
+
+    def remove(self, name: str) -> None:
+        if self.merged == name:
+            self.reset()
+        self.parts.pop(name, None)
+        super().remove(name)
+
+    def rename(self, old: str, new: str) -> None:
+        super().rename(old, new)
+        if old in self.parts:
+            self.parts[new] = self.parts.pop(old)
+
+    def _wanted(self, config: LoRAConfig) -> list[int]:
+        if not getattr(config, self.location.field):
+            return []
+        if not self.location.matrices:
+            return [0]
+        return [i for i, part in enumerate(self.location.matrices) if part in config.attn_matrices]
+
+    # --- the host's tensors, as (out, in) whatever it is
+
+    def _weight(self) -> Tensor:
+        weight: Tensor = self.host.module.weight  # type: ignore[assignment]
+        return weight.t() if self.transposed else weight
+
+    def _bias(self) -> Tensor | None:
+        bias: Tensor | None = getattr(self.host.module, "bias", None)
+        return bias
+
+    # --- Place
+
+    def holds(self, name: str) -> bool:
+        return name in self.adapters
+
+    def apply(self, name: str, state: LinearState) -> LinearState:
+        method = self._method(name)
+        bias = self._bias()
+        if len(self.widths) == 1:
+            return LinearState(state.x, method.adapt(state.x, state.y, self._weight(), bias))
+        y = method.adapt(
+            state.x,
+            self.select(name, state.y, -1),
+            self.select(name, self._weight(), 0),
+            None if bias is None else self.select(name, bias, 0),
+        )
+        return LinearState(state.x, self.replace(name, state.y, y, -1))
+
+    def _method(self, name: str) -> LinearMethod:
+        method = self.adapters[name]
+        assert isinstance(method, LinearMethod)
+        return method
+
+    def size(self, state: LinearState, dim: int) -> int:
+        return state.y.shape[dim]
+
+    def cut(self, state: LinearState, dim: int, start: int, stop: int) -> LinearState:
+        length = stop - start
+        return LinearState(state.x.narrow(dim, start, length), state.y.narrow(dim, start, length))
+
+    def join(self, states: Sequence[LinearState], dim: int) -> LinearState:
+        x = torch.cat([state.x for state in states], dim)
+        return LinearState(x, torch.cat([state.y for state in states], dim))
+
+    def mean(self, states: Sequence[LinearState], weights: Sequence[float]) -> LinearState:
+        y = weights[0] * states[0].y
+        for state, weight in zip(states[1:], weights[1:], strict=True):
+            y = y + weight * state.y
+        return LinearState(states[0].x, y)
+
+    # --- parts of a fused map
+
+    def split(self, tensor: Tensor, dim: int) -> list[Tensor]:
+        """Cut a dimension of output features into parts: [q | k | v], or interleaved by head."""
+        if self.heads == 1:
+            return list(tensor.split(self.widths, dim))
+        dim %= tensor.dim()
+        by_head = tensor.unflatten(dim, (self.heads, -1))
+        sizes = [width // self.heads for width in self.widths]
+        return [part.flatten(dim, dim + 1) for part in by_head.split(sizes, dim + 1)]
+
+    def unsplit(self, parts: Sequence[Tensor], dim: int) -> Tensor:
+        """Undo `split`."""
+        if self.heads == 1:
+            return torch.cat(list(parts), dim)
+        dim %= parts[0].dim()
+        by_head = [part.unflatten(dim, (self.heads, -1)) for part in parts]
+        return torch.cat(by_head, dim + 1).flatten(dim, dim + 1)
+
+    def select(self, name: str, tensor: Tensor, dim: int) -> Tensor:
+        """Return the parts that an adapter adapts, side by side."""
+        parts = self.split(tensor, dim)
+        return torch.cat([parts[i] for i in self.parts[name]], dim)
+
+    def replace(self, name: str, tensor: Tensor, new: Tensor, dim: int) -> Tensor:
+        """Return `tensor` with the parts that an adapter adapts taken from `new`."""
+        parts = self.split(tensor, dim)
+        ours = self.parts[name]
+        for i, part in zip(ours, new.split([self.widths[i] for i in ours], dim), strict=True):
+            parts[i] = part
+        return self.unsplit(parts, dim)
+
+    # --- merging
+
+    def merge(self, name: str) -> None:
+        """Fold an adapter into the weights, keeping the originals; nothing of it runs afterwards."""
+        if self.merged is not None:
+            raise MergeStateError(
+                f"adapter {self.merged!r} is merged already; call reset_adapter() before {name!r}"
+            )
+        with torch.no_grad():
+            weight, bias = self._folded(name)
+            self._keep("weight", weight.t() if self.transposed else weight)
+            if bias is not None:
+                self._keep("bias", bias)
+        self.merged = name
+        self.detach()
+
+    def _folded(self, name: str) -> tuple[Tensor, Tensor | None]:
+        weight, bias = self._weight(), self._bias()
+        new_weight, new_bias = self._method(name).fold(
+            self.select(name, weight, 0), None if bias is None else self.select(name, bias, 0)
+        )
+        if bias is not None and new_bias is not None:
+            bias = self.replace(name, bias, new_bias, 0)
+        return self.replace(name, weight, new_weight, 0), bias
+
+    def _keep(self, key: str, new: Tensor) -> None:
+        parameter = getattr(self.host.module, key)
+        # A clone: undoing the arithmetic would leave rounding noise, in bfloat16 a visible one.
+        self._original[key] = parameter.detach().clone()
+        parameter.copy_(new)
+
+    def reset(self) -> None:
+        """Bring back the weights that `merge` replaced, bit for bit."""
+        with torch.no_grad():
+            for key, original in self._original.items():
+                getattr(self.host.module, key).copy_(original)
+        self._original.clear()
+        self.merged = None
+        if self.adapters:
+            self.attach()
+
+
+class AdaptOutput:
+    """Hook on the linear map."""
+
+    def __init__(self, point: LinearPoint) -> None:
+        self.point = point
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        setup = self.point.active()
+        if setup is None:
+            return None
+        return evaluate(self.point, setup, LinearState(args[0], output)).y

@@ -1,0 +1,37 @@
+"""The modules that an architecture's paths lead to."""
+
+from torch import nn
+
+from adapters_runtime.errors import UnsupportedArchitecture
+
+
+def find(root: nn.Module, path: str) -> nn.Module:
+    """Return the module at a dotted path; `a|b` is the first of the two that exists.
+
+    Raises UnsupportedArchitecture when there is none: the model is not as its specification says.
+    """
+    for alternative in path.split("|"):
+        try:
+            return root.get_submodule(alternative)
+        except AttributeError:
+            continue
+    raise UnsupportedArchitecture(f"{type(root).__name__} without {path!r}", ())
+
+
+def path_within(layer: nn.Module, path: str) -> str:
+    """Return the alternative of `path` that the layer has."""
+    target = find(layer, path)
+    return next(name for name, module in layer.named_modules() if module is target)
+
+
+def in_features(module: nn.Module) -> int:
+    if hasattr(module, "in_features"):
+        return int(module.in_features)  # type: ignore[arg-type]
+    weight = module.get_parameter("weight")
+    return weight.shape[0]  # Conv1D keeps (in, out)
+
+
+def out_features(module: nn.Module) -> int:
+    if hasattr(module, "out_features"):
+        return int(module.out_features)  # type: ignore[arg-type]
+    return module.get_parameter("weight").shape[1]

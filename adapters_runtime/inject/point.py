@@ -1,0 +1,137 @@
+"""A point: one place of the model that owns the adapters standing there.
+
+Hooks are registered when the first adapter arrives and removed with the last one, so that a model
+without adapters runs the very operations of the base.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from adapters_runtime.composition import AdapterCompositionBlock
+from adapters_runtime.configs import AdapterConfig
+from adapters_runtime.context import Activations
+from adapters_runtime.inject.named import NamedModules
+
+
+class Outside:
+    """A module of the model that a point refers to without owning it.
+
+    The wrapper keeps torch from registering the module as a child of the point.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+
+@dataclass
+class Hook:
+    """A hook to register: `pre` runs before the module, `first` before the hooks already there."""
+
+    module: Outside
+    call: Callable[..., Any]
+    pre: bool = False
+    first: bool = False
+
+
+class Point(nn.Module):
+    """Base of all points. `path` is where AdapterHub's files keep its tensors."""
+
+    container = "adapters"
+    """AdapterHub's name for the dictionary of adapters at such a place."""
+
+    def __init__(self, path: str, layer: int | None, activations: Activations) -> None:
+        super().__init__()
+        self.path = path
+        self.layer = layer
+        self.adapters = NamedModules()
+        self.activations = activations
+        self.hooks: list[Hook] = []
+        self._handles: list[RemovableHandle] = []
+
+    def build(self, config: AdapterConfig) -> nn.Module | None:
+        """Return a new adapter for this place, or None when the configuration wants none here."""
+        raise NotImplementedError
+
+    def add(self, name: str, config: AdapterConfig) -> bool:
+        """Add what the configuration wants here; return whether that was anything."""
+        with seeded(getattr(config, "init_weights_seed", None)):
+            module = self.build(config)
+        if module is None:
+            return False
+        self.adapters[name] = module.to(self.near.device, self.near.dtype)
+        self.attach()
+        return True
+
+    def rename(self, old: str, new: str) -> None:
+        if old in self.adapters:
+            self.adapters.rename(old, new)
+
+    @property
+    def near(self) -> Tensor:
+        """A parameter of the model at this place: adapters join its device and dtype."""
+        for hook in self.hooks:
+            for parameter in hook.module.module.parameters():
+                if parameter.is_floating_point():
+                    return parameter
+        return torch.empty(0)
+
+    def remove(self, name: str) -> None:
+        if name in self.adapters:
+            del self.adapters[name]
+        if not self.adapters:
+            self.detach()
+
+    def add_hook(self, hook: Hook) -> None:
+        self.hooks.append(hook)
+        if self._handles:
+            self._handles.append(_register(hook))
+
+    def attach(self) -> None:
+        if not self._handles:
+            self._handles = [_register(hook) for hook in self.hooks]
+
+    def detach(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def active(self) -> AdapterCompositionBlock | None:
+        """Return the set-up in force when one of its adapters stands here, else None."""
+        activation = self.activations.current()
+        if activation is None or self.layer in activation.skip_layers:
+            return None
+        for name in activation.names:
+            if name in self.adapters:
+                return activation.setup
+        return None
+
+    def saved_tensors(self, name: str) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the tensors of an adapter under their names in AdapterHub's files."""
+        if name in self.adapters:
+            prefix = ".".join(filter(None, (self.path, self.container, name)))
+            for key, tensor in self.adapters[name].named_parameters():
+                yield f"{prefix}.{key}", tensor
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Draw random numbers from `seed`, if there is one, and leave the global generator alone."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _register(hook: Hook) -> RemovableHandle:
+    module = hook.module.module
+    if hook.pre:
+        return module.register_forward_pre_hook(hook.call, with_kwargs=True, prepend=hook.first)
+    return module.register_forward_hook(hook.call, prepend=hook.first)

@@ -1,0 +1,76 @@
+"""Reading and writing the files of an adapter's folder: JSON, and tensors without pickle's powers."""
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from adapters_runtime.errors import FormatError
+
+CONFIG = "adapter_config.json"
+WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
+HEAD_CONFIG = "head_config.json"
+HEAD_WEIGHTS = ("model_head.safetensors", "pytorch_model_head.bin")
+SETUP = "adapter_setup.json"
+HUB = "hub_adapter.json"
+"""Ours: base identity and contract."""
+HUB_BASE = "hub_base.json"
+"""Ours: what registers the base with a hub. Not part of the adapter; push does not upload it."""
+ORIGIN = "hub_origin.json"
+"""Ours: which published version a pulled folder is."""
+LOCK = "hub_lock.json"
+
+ADAPTER_FILES = (CONFIG, *WEIGHTS, HEAD_CONFIG, *HEAD_WEIGHTS, HUB, HUB_BASE, ORIGIN)
+"""What a saved adapter consists of: saving it again replaces all of these."""
+
+FORMAT_VERSION = "adapters.1.3.0"
+"""The release of AdapterHub's library whose files ours equal; it refuses files without one."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; raises FormatError when there is none."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise FormatError(
+            f"{path.parent} is not an adapter's folder: it has no {path.name}"
+        ) from None
+    except (ValueError, OSError) as error:
+        raise FormatError(f"{path} cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise FormatError(f"{path} holds no JSON object")
+    return document
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def find_weights(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """Return the first of the files that the folder has: safetensors go before pickles."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, on the CPU; raises FormatError when it is damaged."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise FormatError(f"{path} cannot be read: {error}") from error
+    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise FormatError(f"{path} holds something else than a dictionary of tensors")
+    return tensors
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors; the same tensors give the same bytes."""
+    plain = {key: tensor.detach().cpu().contiguous() for key, tensor in sorted(tensors.items())}
+    save_file(plain, path, metadata={"format": "pt"})

@@ -1,0 +1,29 @@
+"""Tensors of a file put into the parameters that wait for them: all, or none."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from adapters_runtime.errors import TensorMismatch
+
+
+def check_tensors(
+    tensors: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter], subject: str
+) -> None:
+    """Raise TensorMismatch unless both have the same names and shapes."""
+    misshapen = {
+        key: (tuple(parameters[key].shape), tuple(tensor.shape))
+        for key, tensor in tensors.items()
+        if key in parameters and parameters[key].shape != tensor.shape
+    }
+    missing = sorted(parameters.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - parameters.keys())
+    if missing or unexpected or misshapen:
+        raise TensorMismatch(subject, missing, unexpected, misshapen)
+
+
+@torch.no_grad()
+def copy_tensors(tensors: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
+    for key, parameter in parameters.items():
+        parameter.copy_(tensors[key])

@@ -1,0 +1,174 @@
+"""An adapter's folder: AdapterHub's files, plus ours for a hub.
+
+Saving writes into a temporary folder first, so that an interrupted save leaves the old one whole.
+Loading builds the adapter under a name nobody knows, and gives it its own only when all fits.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from adapters_runtime import identity
+from adapters_runtime.configs import AdapterConfig, load_config
+from adapters_runtime.errors import BaseMismatch, FormatError, TensorMismatch
+from adapters_runtime.info import AdapterInfo
+from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of
+from adapters_runtime.io import files, heads, hub_files, keys
+from adapters_runtime.io.filling import check_tensors, copy_tensors
+from adapters_runtime.io.staging import staged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def save(
+    model: "PreTrainedModel",
+    target: Path,
+    name: str,
+    *,
+    with_head: bool,
+    meta: dict[str, Any] | None,
+) -> None:
+    """Write the folder of an adapter; see `AdapterMethods.save_adapter`."""
+    bank = bank_of(model)
+    config = bank.require(name)
+    base = identity.base_identity(model, bank.tokenizer, **bank.base_name)
+    prefix = "" if base_of(model) is model else f"{bank.architecture.base_prefix}."
+    with staged(target, files.ADAPTER_FILES) as folder:
+        document = {**description(model, name), "config": config.to_dict(), **(meta or {})}
+        files.write_json(folder / files.CONFIG, document)
+        tensors = {prefix + key: tensor for key, tensor in bank.saved_tensors(name)}
+        files.write_tensors(folder / files.WEIGHTS[0], tensors)
+        files.write_json(folder / files.HUB, hub_files.hub_adapter(model, name, base))
+        files.write_json(folder / files.HUB_BASE, hub_files.hub_base(model, base))
+        if with_head:
+            heads.save(model, folder, name, description(model, name))
+
+
+def description(model: "PreTrainedModel", name: str | None) -> dict[str, Any]:
+    """Return the fields that AdapterHub's documents share."""
+    return {
+        "name": name,
+        "model_type": model.config.model_type,
+        "model_class": type(model).__name__,
+        "model_name": identity.public_name(model.name_or_path),
+        "hidden_size": model.config.get_text_config().hidden_size,
+        "version": files.FORMAT_VERSION,
+    }
+
+
+@dataclass
+class Prepared:
+    """An adapter that was read, checked and built, but that nobody can see yet."""
+
+    bank: AdapterBank
+    temporary: str
+    name: str
+    info: AdapterInfo
+    head: heads.ReadHead | None
+
+    def install(self) -> str:
+        """Give the adapter its name, in the place of one that has it; this cannot fail."""
+        if self.name in self.bank.configs:
+            self.bank.remove(self.name)
+        self.bank.rename(self.temporary, self.name)
+        self.bank.info[self.name] = self.info
+        if self.head is not None:
+            self.head.install()
+        return self.name
+
+    def discard(self) -> None:
+        self.bank.remove(self.temporary)
+
+
+def prepare(
+    model: "PreTrainedModel",
+    source: Path,
+    *,
+    config: AdapterConfig | None = None,
+    load_as: str | None = None,
+    with_head: bool = True,
+    leave_out: Collection[int] = (),
+    allow_base_mismatch: bool = False,
+) -> Prepared:
+    """Read the folder of an adapter and build it, hidden; see `AdapterMethods.load_adapter`."""
+    bank = bank_of(model)
+    document = _read_description(source)
+    saved_name = str(document.get("name") or source.name)
+    name = load_as or saved_name
+    hub, origin = _optional(source / files.HUB), _optional(source / files.ORIGIN)
+    if hub and not allow_base_mismatch:
+        casts = _optional(source / files.HUB_BASE).get("aliases", [])
+        check_base(model, hub.get("base", {}), casts, f"the adapter in {source}")
+    head = heads.read(model, source, saved_name, name) if with_head else None
+    tensors = keys.normalise(_read_weights(source), bank.architecture, saved_name, name)
+    config = config or load_config(document["config"])
+    temporary = _build(bank, config, tensors, name, source)
+    bank.leave_out(temporary, leave_out)
+    info = replace(hub_files.read_info(hub, origin), dropped_layers=tuple(leave_out))
+    return Prepared(bank, temporary, name, info, head)
+
+
+def _build(
+    bank: AdapterBank, config: AdapterConfig, tensors: dict[str, Tensor], name: str, source: Path
+) -> str:
+    """Build the adapter under a name nobody can ask for, or raise and leave nothing of it behind."""
+    temporary = f"\0{name}"
+    bank.add(temporary, config)
+    parameters = {
+        key.replace(temporary, name): parameter for key, parameter in bank.saved_tensors(temporary)
+    }
+    try:
+        check_tensors(tensors, parameters, str(source))
+    except TensorMismatch:
+        bank.remove(temporary)
+        raise
+    copy_tensors(tensors, parameters)
+    return temporary
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return files.read_json(path) if path.is_file() else {}
+
+
+def _read_description(source: Path) -> dict[str, Any]:
+    document = files.read_json(source / files.CONFIG)
+    if "peft_type" in document:
+        raise FormatError(f"{source} is a PEFT checkpoint; load it with PEFT")
+    if "config" not in document:
+        raise FormatError(f"{source / files.CONFIG} has no field `config`")
+    return document
+
+
+def _read_weights(source: Path) -> dict[str, Tensor]:
+    path = files.find_weights(source, files.WEIGHTS)
+    if path is None:
+        raise FormatError(f"{source} has no weights: neither {' nor '.join(files.WEIGHTS)}")
+    return files.read_tensors(path)
+
+
+def check_base(
+    model: nn.Module, wanted: dict[str, Any], casts: Iterable[dict[str, str]], subject: str
+) -> None:
+    """Raise BaseMismatch unless the model is the base that `wanted` identifies.
+
+    The structure is compared first, because it costs nothing; the values only when it agrees. A
+    base in another floating point type is the same one when its digest is among `casts`.
+    """
+    structure = identity.structure_digest(model)
+    if wanted.get("structure") not in (None, structure):
+        raise BaseMismatch(subject, {"structure": (wanted["structure"], structure)})
+    if wanted.get("body") is None:
+        return
+    here = identity.base_identity(model)
+    equal = {cast["digest"] for cast in casts}
+    differences = {
+        part: (wanted[part], digest)
+        for part, digest in (("body", here.body), ("embeddings", here.embeddings))
+        if wanted.get(part) not in (None, digest) and digest not in equal
+    }
+    if differences:
+        raise BaseMismatch(subject, differences)

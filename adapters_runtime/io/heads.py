@@ -1,0 +1,117 @@
+"""A prediction head's files: a flexible head, or the head a model was built with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from adapters_runtime.errors import FormatError
+from adapters_runtime.inject.bank import base_of
+from adapters_runtime.io import files
+from adapters_runtime.io.filling import check_tensors, copy_tensors
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass
+class ReadHead:
+    """A head that was read and found to fit; `install` cannot fail any more."""
+
+    install: Callable[[], None]
+
+
+def save(model: "PreTrainedModel", folder: Path, name: str, document: dict[str, Any]) -> None:
+    """Write the head that goes with an adapter, if the model has one."""
+    heads = getattr(model, "heads", None)
+    if isinstance(heads, dict):
+        if name in heads:
+            tensors = _untied(model, heads[name])
+            _write(folder, {**document, "config": heads[name].config}, tensors, f"heads.{name}.")
+        return
+    if static := static_head(model):
+        config = model.config
+        labels = {"num_labels": config.num_labels, "label2id": config.label2id}
+        _write(folder, {**document, "name": None, "config": None, **labels}, static, "")
+
+
+def _write(folder: Path, document: dict[str, Any], tensors: dict[str, Tensor], prefix: str) -> None:
+    files.write_json(folder / files.HEAD_CONFIG, document)
+    files.write_tensors(
+        folder / files.HEAD_WEIGHTS[0], {prefix + key: tensor for key, tensor in tensors.items()}
+    )
+
+
+def read(model: "PreTrainedModel", source: Path, saved_name: str, name: str) -> ReadHead | None:
+    """Read the head in a folder and check that it fits; None when there is none for this model.
+
+    Raises TensorMismatch when its tensors are not those that its configuration needs.
+    """
+    if not (source / files.HEAD_CONFIG).is_file():
+        return None
+    path = files.find_weights(source, files.HEAD_WEIGHTS)
+    if path is None:
+        raise FormatError(f"{source} has a {files.HEAD_CONFIG} but no weights of the head")
+    document = files.read_json(source / files.HEAD_CONFIG)
+    if isinstance(getattr(model, "heads", None), dict):
+        return _read_flexible(model, document, path, saved_name, name)
+    return _read_static(model, document, path)
+
+
+def _read_flexible(
+    model: Any, document: dict[str, Any], path: Path, saved_name: str, name: str
+) -> ReadHead | None:
+    config = document.get("config")
+    if config is None:
+        return None  # the head of a model without flexible heads
+    head = model.new_head(name, config)
+    prefix = f"heads.{document.get('name') or saved_name}."
+    tensors = {key.removeprefix(prefix): t for key, t in files.read_tensors(path).items()}
+    _untie(model, head, tensors)
+    own = _untied(model, head)
+    tied = {key for key, _ in head.named_parameters()} - own.keys()
+    untied = {key: tensor for key, tensor in tensors.items() if key not in tied}
+    check_tensors(untied, own, str(path))
+
+    def install() -> None:
+        copy_tensors(untied, own)
+        model.add_prediction_head(head, overwrite_ok=True)
+
+    return ReadHead(install)
+
+
+def _untie(model: nn.Module, head: Any, tensors: dict[str, Tensor]) -> None:
+    """Give a head its own projection to the vocabulary if its file has another than the base's."""
+    of_base = {id(parameter) for parameter in base_of(model).parameters()}
+    for key, parameter in list(head.named_parameters()):
+        saved = tensors.get(key)
+        if id(parameter) in of_base and saved is not None and not equal_values(saved, parameter):
+            head.output_embedding().weight = nn.Parameter(parameter.detach().clone())
+            head.brings_table = True
+
+
+def equal_values(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a.to(b), b.detach())
+
+
+def _read_static(model: "PreTrainedModel", document: dict[str, Any], path: Path) -> ReadHead | None:
+    if document.get("model_class") != type(model).__name__:
+        return None  # made for another task than this model's head
+    own = static_head(model)
+    tensors = {k: t for k, t in files.read_tensors(path).items() if k in own}
+    check_tensors(tensors, own, str(path))
+    return ReadHead(lambda: copy_tensors(tensors, own))
+
+
+def static_head(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters of the head a model was built with, without those tied to the base."""
+    return {} if base_of(model) is model else _untied(model, model)
+
+
+def _untied(model: nn.Module, head: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters of a head that do not belong to the base as well."""
+    of_base = {id(parameter) for parameter in base_of(model).parameters()}
+    return {key: p for key, p in head.named_parameters() if id(p) not in of_base}

@@ -1,0 +1,43 @@
+"""Folding an adapter into the weights of the base, and taking it out again."""
+
+from adapters_runtime.errors import MergeStateError
+from adapters_runtime.inject.bank import AdapterBank
+from adapters_runtime.inject.linear_point import LinearPoint
+
+
+def merge(bank: AdapterBank, name: str) -> None:
+    """Merge an adapter at all its points, or at none.
+
+    Raises AdapterNotLoaded, and MergeStateError when one is merged already, or when a part of the
+    adapter is no update of weights (a bottleneck has an activation, a gate depends on the input).
+    """
+    bank.require(name)
+    points = [point for point in bank.of_type(LinearPoint) if name in point.adapters]
+    others = [p for p in bank.points if name in p.adapters and not isinstance(p, LinearPoint)]
+    if others or not points:
+        raise MergeStateError(
+            f"{name!r} has parts that cannot be folded into weights; only LoRA-like adapters can"
+        )
+    try:
+        for point in points:
+            point.merge(name)
+    except MergeStateError:
+        for point in points:
+            if point.merged == name:
+                point.reset()
+        raise
+
+
+def reset(bank: AdapterBank) -> None:
+    """Bring back every weight that a merge replaced."""
+    for point in bank.of_type(LinearPoint):
+        if point.merged is not None:
+            point.reset()
+
+
+def merged(bank: AdapterBank) -> str | None:
+    """Return the name of the adapter that is merged, if one is."""
+    for point in bank.of_type(LinearPoint):
+        if point.merged is not None:
+            return point.merged
+    return None

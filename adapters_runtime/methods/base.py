@@ -1,0 +1,39 @@
+"""What a method must answer. Points know methods through these classes only.
+
+A method is numerics: it knows tensors, and no architecture, no composition and no file. Shapes are
+written (batch, length, width); a leading `...` stands for any number of dimensions.
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class LinearMethod(nn.Module, ABC):
+    """An adapter of one linear map, y = x Wᵀ + b, or of several that share their input."""
+
+    @abstractmethod
+    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the adapted output, given the map's input and its plain output.
+
+        x is (..., in); y and the result are (..., out); weight is (out, in) and bias (out).
+        """
+
+    @abstractmethod
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return new (weight, bias) whose plain output equals `adapt` in evaluation mode.
+
+        The arguments are not changed. Raises MergeStateError when no fixed weights can do that.
+        """
+
+
+class StreamMethod(nn.Module, ABC):
+    """A bijection of the hidden stream: forward after the embeddings, inverse before the LM head."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """x and the result are (batch, length, width)."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x such that `forward(x)` is y."""

@@ -1,0 +1,124 @@
+"""Bottleneck adapters: a down projection, an activation and an up projection in the residual stream.
+
+    sequential:  y = h' + s · W_up f(W_down x),   x = norm(h + r) or h
+    parallel:    y = h + s · W_up f(W_down r)
+
+h is the sub-layer's output and r the residual stream that the model adds to it. Sources: Houlsby et
+al. 2019, https://arxiv.org/abs/1902.00751, section 2.1; Pfeiffer et al. 2020, https://arxiv.org/abs/2005.00247,
+appendix A; parallel: He et al. 2021, https://arxiv.org/abs/2110.04366, section 3.3; Adapter+: Steitz & Roth
+2024, https://arxiv.org/abs/2406.06820, section 3.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from adapters_runtime.configs import BnConfig
+from adapters_runtime.errors import ConfigError
+from adapters_runtime.methods.activations import Activation
+
+Norm = Callable[[Tensor], Tensor]
+
+
+class Bottleneck(nn.Module):
+    """One bottleneck; `adapter_down` is (norm?, W_down, f), as AdapterHub's files number them."""
+
+    def __init__(self, width: int, reduction_factor: float, config: BnConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden = max(1, int(width // reduction_factor))
+        down: list[nn.Module] = [nn.LayerNorm(width)] if config.ln_before else []
+        down += [nn.Linear(width, hidden), Activation(config.non_linearity)]
+        self.adapter_down = nn.Sequential(*down)
+        self.adapter_up = nn.Linear(hidden, width)
+        self.adapter_norm_after = nn.LayerNorm(width) if config.ln_after else None
+        self.gate = nn.Linear(width, 1) if config.use_gating else None
+        self.scaling = _scaling(config.scaling, width)
+        self.dropout = nn.Dropout(config.dropout)
+        self._initialise(config.init_weights)
+
+    def _initialise(self, scheme: str) -> None:
+        projections = [m for m in self.adapter_down if isinstance(m, nn.Linear)] + [self.adapter_up]
+        if scheme == "bert":
+            for linear in projections:
+                nn.init.normal_(linear.weight, std=0.02)
+        elif scheme == "mam_adapter":
+            nn.init.kaiming_uniform_(projections[0].weight, a=math.sqrt(5))
+            nn.init.zeros_(projections[-1].weight)
+        elif scheme == "houlsby":
+            for linear in projections:
+                nn.init.trunc_normal_(linear.weight, std=0.01, a=-0.02, b=0.02)
+        else:
+            raise ConfigError(
+                f"init_weights {scheme!r} is unknown; choose bert, mam_adapter or houlsby"
+            )
+        for linear in projections:
+            nn.init.zeros_(linear.bias)
+        if self.gate is not None:
+            nn.init.normal_(self.gate.weight, std=0.02)
+            nn.init.zeros_(self.gate.bias)
+
+    def prepare(self, h: Tensor, r: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
+        """Return (what goes down, what the result is added to), both (batch, length, width).
+
+        `norm` is the model's own, of a post-LN block; pre-LN blocks have none after the addition.
+        """
+        config = self.config
+        if config.is_parallel:
+            return r, h
+        x, residual = h, h
+        if config.original_ln_before:
+            x = h + r
+            if config.residual_before_ln == "post_add":
+                residual = x
+            if norm is not None:
+                x = norm(x)
+        if not config.residual_before_ln:
+            residual = x
+        return x, residual
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        out = self.update(x)
+        # A parallel adapter is added to the sub-layer's output as it stands, after its own norm.
+        early = self.config.adapter_residual_before_ln and not self.config.is_parallel
+        if early:
+            out = out + residual
+        if self.adapter_norm_after is not None:
+            out = self.adapter_norm_after(out)
+        return out if early else out + residual
+
+    def update(self, x: Tensor) -> Tensor:
+        """Return the scaled and gated output of the up projection, (batch, length, width)."""
+        up = self.project(x)
+        up = _drop_rows(self.dropout(up), self.config.stochastic_depth, training=self.training)
+        return up if self.gate is None else up * self.gate_values(x)
+
+    def project(self, x: Tensor) -> Tensor:
+        up: Tensor = self.adapter_up(self.adapter_down(x))
+        # Multiplying by one is an operation on every token; most configurations do not scale.
+        return up if isinstance(self.scaling, float) and self.scaling == 1.0 else up * self.scaling
+
+    def gate_values(self, x: Tensor) -> Tensor:
+        """Return one gate per row, (batch, 1, 1): UniPELT's mean of sigmoids over tokens."""
+        assert self.gate is not None
+        return torch.sigmoid(self.gate(x)).mean(dim=1, keepdim=True)
+
+
+def _scaling(scaling: float | str, width: int) -> float | nn.Parameter:
+    if scaling == "learned":
+        return nn.Parameter(torch.ones(1))
+    if scaling == "channel":
+        return nn.Parameter(torch.ones(width))
+    if isinstance(scaling, str):
+        raise ConfigError(f"scaling {scaling!r} is unknown; give a number, learned or channel")
+    return float(scaling)
+
+
+def _drop_rows(x: Tensor, probability: float, *, training: bool) -> Tensor:
+    """Stochastic depth (Huang et al. 2016, https://arxiv.org/abs/1603.09382): drop whole rows."""
+    if not training or probability == 0.0:
+        return x
+    keep = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= probability
+    return x * keep.to(x.dtype) / (1.0 - probability)

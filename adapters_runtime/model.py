@@ -1,0 +1,251 @@
+"""Adapters as methods of a model: thin, each delegates to the module that does the work.
+
+`init(model)` gives a transformers model these methods. Its class becomes a subclass of its own class,
+of the same name, so that `isinstance` and everything transformers does with it stay true.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from adapters_runtime import merging, summary
+from adapters_runtime.architectures import Architecture, get_architecture
+from adapters_runtime.composition import AdapterCompositionBlock, parse_composition
+from adapters_runtime.configs import AdapterConfig, load_config
+from adapters_runtime.context import Activation
+from adapters_runtime.inject.bank import ATTRIBUTE, AdapterBank, bank_of, base_of
+from adapters_runtime.io import folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class AdapterMethods:
+    """What `init` adds to a model. Methods of these names that transformers has are replaced."""
+
+    # --- adding, removing, listing
+
+    def add_adapter(
+        self,
+        adapter_name: str,
+        config: Any = None,
+        overwrite_ok: bool = False,
+        set_active: bool = False,
+    ) -> None:
+        """Add a new adapter; `config` is a configuration, its name, or a string such as `lora[r=4]`.
+
+        The adapter is frozen until `train_adapter`. Raises AdapterExists unless `overwrite_ok`,
+        ConfigError, and UnsupportedSite when the architecture has no place for it.
+        """
+        bank = bank_of(self)  # type: ignore[arg-type]
+        if overwrite_ok and adapter_name in bank.configs:
+            bank.remove(adapter_name)
+        bank.add(adapter_name, load_config(config))
+        if set_active:
+            self.set_active_adapters(adapter_name)
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Remove an adapter and all its parameters; raises AdapterNotLoaded.
+
+        A set-up in which it was active is deactivated.
+        """
+        bank = bank_of(self)  # type: ignore[arg-type]
+        own = bank.activations.own
+        bank.remove(adapter_name)
+        if own is not None and adapter_name in own.names:
+            bank.activate(None)
+
+    @property
+    def adapters_config(self) -> dict[str, AdapterConfig]:
+        """Configurations by the names of the adapters."""
+        return dict(bank_of(self).configs)  # type: ignore[arg-type]
+
+    def has_adapters(self) -> bool:
+        return bool(bank_of(self).configs)  # type: ignore[arg-type]
+
+    def get_adapter(self, name: str) -> dict[int, dict[str, nn.Module]]:
+        """Return {layer: {location: module}}; layer -1 holds what belongs to no layer."""
+        return summary.modules_of(bank_of(self), name)  # type: ignore[arg-type]
+
+    def adapter_summary(self, as_dict: bool = False) -> str | list[dict[str, Any]]:
+        """Return a table of the adapters: parameters, share of the model, whether active, trained."""
+        rows = summary.rows(self)  # type: ignore[arg-type]
+        return rows if as_dict else summary.table(rows)
+
+    # --- activating
+
+    @property
+    def active_adapters(self) -> AdapterCompositionBlock | None:
+        """The set-up in force in this thread."""
+        activation = bank_of(self).activations.current()  # type: ignore[arg-type]
+        return None if activation is None else activation.setup
+
+    @active_adapters.setter
+    def active_adapters(self, adapter_setup: Any) -> None:
+        self.set_active_adapters(adapter_setup)
+
+    def set_active_adapters(
+        self, adapter_setup: Any, skip_layers: Iterable[int] | None = None
+    ) -> None:
+        """Activate a name or a composition block on this model; None deactivates all.
+
+        In layers of `skip_layers` (counted over all stacks) no adapter runs. Raises
+        AdapterNotLoaded for a name that the model does not have, and leaves the former set-up.
+        """
+        setup = parse_composition(adapter_setup)
+        activation = None if setup is None else Activation(setup, skip_layers or ())
+        bank_of(self).activate(activation)  # type: ignore[arg-type]
+
+    # --- training
+
+    def train_adapter(self, adapter_setup: Any, train_embeddings: bool = False) -> None:
+        """Freeze the base model, make the adapters of the set-up trainable, and activate it.
+
+        With `train_embeddings` the base's token embedding is trained too.
+        """
+        setup = parse_composition(adapter_setup)
+        bank = bank_of(self)  # type: ignore[arg-type]
+        for name in () if setup is None else setup.flatten():
+            bank.require(name)
+        self.freeze_model()
+        for name in bank.configs:
+            bank.freeze(name, frozen=setup is None or name not in setup.flatten())
+        if train_embeddings:
+            embedding = self.get_input_embeddings()  # type: ignore[attr-defined]
+            embedding.weight.requires_grad_(True)  # noqa: FBT003  (torch's own signature)
+        self.set_active_adapters(setup)
+
+    def freeze_model(self, freeze: bool = True) -> None:
+        """Freeze or unfreeze the base model; adapters and prediction heads keep their state."""
+        base = base_of(self)  # type: ignore[arg-type]
+        for name, parameter in base.named_parameters():
+            if not name.startswith(f"{ATTRIBUTE}."):
+                parameter.requires_grad_(not freeze)
+
+    # --- merging
+
+    def merge_adapter(self, name: str) -> None:
+        """Fold a LoRA-like adapter into the weights; raises MergeStateError if one is merged."""
+        merging.merge(bank_of(self), name)  # type: ignore[arg-type]
+
+    def reset_adapter(self) -> None:
+        """Undo `merge_adapter`, bit for bit; does nothing when nothing is merged."""
+        merging.reset(bank_of(self))  # type: ignore[arg-type]
+
+    # --- files
+
+    def save_adapter(
+        self,
+        save_directory: str | Path,
+        adapter_name: str,
+        with_head: bool = True,
+        meta_dict: dict[str, Any] | None = None,
+    ) -> None:
+        """Write an adapter's folder; see `adapters_runtime.io.folder`."""
+        folder.save(self, Path(save_directory), adapter_name, with_head=with_head, meta=meta_dict)  # type: ignore[arg-type]
+
+    def load_adapter(
+        self,
+        adapter_name_or_path: str | Path,
+        config: Any = None,
+        load_as: str | None = None,
+        with_head: bool = True,
+        leave_out: Iterable[int] | None = None,
+        set_active: bool = False,
+        allow_base_mismatch: bool = False,
+    ) -> str:
+        """Load an adapter's folder and return the adapter's name on this model.
+
+        An adapter of that name is replaced. Nothing is loaded unless everything fits: raises
+        TensorMismatch when tensors are missing, unexpected or of another shape, BaseMismatch when
+        the adapter names another base (unless `allow_base_mismatch`), FormatError when the folder
+        is none. Layers in `leave_out`, counted over all stacks, get none.
+        """
+        prepared = folder.prepare(
+            self,  # type: ignore[arg-type]
+            Path(adapter_name_or_path),
+            config=None if config is None else load_config(config),
+            load_as=load_as,
+            with_head=with_head,
+            leave_out=tuple(leave_out or ()),
+            allow_base_mismatch=allow_base_mismatch,
+        )
+        name = prepared.install()
+        if set_active:
+            self.set_active_adapters(name)
+        return name
+
+    # --- what a hub needs to know
+
+    def describe_adapter(self, name: str, **facts: Any) -> None:
+        """Say what an adapter is for; `save_adapter` writes it for a hub.
+
+        Facts: kind (task, language, ...), languages, series, datasets, training (a summary), ref
+        and content (the published version it is). See `adapters_runtime.info.AdapterInfo`.
+        """
+        bank = bank_of(self)  # type: ignore[arg-type]
+        bank.require(name)
+        bank.info[name] = bank.info[name].with_changes(**facts)
+
+    def describe_base(
+        self, name: str | None = None, revision: str | None = None, tokenizer: Any = None
+    ) -> None:
+        """Say under which name others find the base model, and which tokenizer belongs to it.
+
+        Without this, the name is that of the model's folder, whose tokenizer.json is used.
+        """
+        bank = bank_of(self)  # type: ignore[arg-type]
+        bank.base_name = {"name": name, "revision": revision}
+        bank.tokenizer = tokenizer
+
+
+def init(model: "PreTrainedModel", adapters_config: Any = None, interface: Any = None) -> None:
+    """Give a transformers model adapters, in place. A model that has them is left as it is.
+
+    Until an adapter is added nothing of the model changes but its class: no parameter, no hook in
+    a layer, no module is replaced. Raises UnsupportedArchitecture for an unknown model type.
+    """
+    if isinstance(model, AdapterMethods):
+        return
+    attach_bank(model, interface)
+    model.__class__ = adapted_class(type(model))
+    bank = bank_of(model)
+    if (output := model.get_output_embeddings()) is not None:
+        bank.end_stream_at(output, invert=bank.architecture.inverts_at_static_head)
+    for name, config in dict(adapters_config or {}).items():
+        bank.add(name, load_config(config))
+
+
+def attach_bank(model: "PreTrainedModel", architecture: Architecture | None = None) -> None:
+    """Put an empty bank on the base of a model, and adapters' methods on the base."""
+    base = base_of(model)
+    if not hasattr(base, ATTRIBUTE):
+        found = architecture or get_architecture(model.config.model_type)
+        setattr(base, ATTRIBUTE, AdapterBank(base, found))
+    if base is not model:
+        base.__class__ = adapted_class(type(base))
+
+
+@lru_cache(maxsize=None)
+def adapted_class(cls: type) -> type:
+    """Return the subclass of `cls` that has AdapterMethods, always the same one."""
+    if issubclass(cls, AdapterMethods):
+        return cls
+    return type(
+        cls.__name__,
+        (AdapterMethods, cls),
+        {"__module__": cls.__module__, "__reduce_ex__": _reduce, "_plain_class": cls},
+    )
+
+
+def _reduce(self: Any, protocol: int) -> tuple[Any, ...]:  # noqa: ARG001  (pickle's signature)
+    # Under its module and name pickle would find the plain class, so it has to be told.
+    return _rebuild, (self._plain_class,), self.__dict__
+
+
+def _rebuild(plain: type) -> Any:
+    cls = adapted_class(plain)
+    return cls.__new__(cls)
