@@ -1,14 +1,12 @@
 """Which number a push would get, by the hub's own rules, before anything is sent."""
 
 from dataclasses import dataclass
-from typing import Any
-
-from registry.manifest import Manifest
 
 from cli import output
 from registry import versioning
 from registry.client import HubClient, HubError, HubUnreachable
 from registry.errors import VersionExists
+from registry.manifest import Manifest
 from registry.names import AdapterName
 from registry.schemas import AdapterOut, ManifestDocument, VersionDetail, VersionOut
 from registry.versioning import Number, Published
@@ -47,12 +45,12 @@ def make_plan(
     if same is not None:
         number = Number.parse(same.number)
     elif wanted is None:
-        number = versioning.next_number(published, manifest.document)
+        number = versioning.next_number(published, manifest.parsed)
     else:
         number = wanted
         if any(version.number == wanted for version in published):
             raise VersionExists(name, str(wanted))
-        versioning.check_number(published, wanted, manifest.document)
+        versioning.check_number(published, wanted, manifest.parsed)
     return Plan(
         name=name,
         manifest=manifest,
@@ -97,13 +95,12 @@ def _repeats(detail: VersionDetail | None, manifest: Manifest, wanted: Number | 
     """Whether the push would publish what the version in question holds already."""
     if detail is None or (wanted is not None and detail.number != str(wanted)):
         return False
-    files: dict[str, Any] = manifest.document.model_dump(mode="json")["files"]
-    return bool(detail.manifest.get("files") == files)
+    return bool(detail.manifest.get("files") == manifest.document["files"])
 
 
 def _reason(detail: VersionDetail | None, manifest: Manifest) -> str:
     if detail is None:
         return "the first version"
     before = ManifestDocument.model_validate(detail.manifest)
-    bump = versioning.required_bump(before, manifest.document)
+    bump = versioning.required_bump(before, manifest.parsed)
     return f"since {detail.number}, {bump.reason}"

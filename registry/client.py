@@ -6,7 +6,7 @@ HubError                the hub refused; carries what the hub said
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -19,18 +19,22 @@ from registry.schemas import (
     BaseModelIn,
     BaseModelOut,
     ErrorBody,
+    MetricOut,
     PublishIn,
     Recipe,
     Resolution,
     ScoreIn,
     ScoreOut,
     SearchPage,
+    Suggestion,
     SwapIn,
     VersionDetail,
     VersionOut,
 )
 
 Answer = TypeVar("Answer")
+Value = str | int | Sequence[str] | None
+"""Of a query; None leaves the parameter out."""
 
 ATTEMPTS = 4
 """How often a request that changes nothing is sent before its failure is reported."""
@@ -144,9 +148,11 @@ class HubClient:
         return self._post("/api/v1/base-models", body, BaseModelOut)
 
     def base_models(
-        self, *, name: str | None = None, body: str | None = None
+        self, *, name: str | None = None, body: str | None = None, full: bool = False
     ) -> list[BaseModelOut]:
-        return self._get("/api/v1/base-models", list[BaseModelOut], {"name": name, "body": body})
+        """`full` adds configuration and tensors, by which an adapter folder can be checked."""
+        query = {"name": name, "body": body, "full": "true" if full else None}
+        return self._get("/api/v1/base-models", list[BaseModelOut], query)
 
     # --- set-ups --------------------------------------------------------------------------------
 
@@ -165,22 +171,25 @@ class HubClient:
         """`subject` is a content digest or a set-up digest."""
         return self._get("/api/v1/scores", list[ScoreOut], {"subject": subject})
 
-    def metrics(self) -> list[dict[str, Any]]:
-        return self._get("/api/v1/metrics", list[dict[str, Any]])
+    def metrics(self) -> list[MetricOut]:
+        return self._get("/api/v1/metrics", list[MetricOut])
 
     # --- search ---------------------------------------------------------------------------------
 
-    def search(self, words: str = "", **filters: str | int | None) -> SearchPage:
-        """`filters`: kind, method, task, language, base, licence, owner, sort, limit, after."""
+    def search(self, words: str = "", **filters: Value) -> SearchPage:
+        """`filters`: owner, sort, limit, after; and kind, method, task, language, base, licence.
+
+        The latter may be sequences, whose values are alternatives.
+        """
         return self._get("/api/v1/search", SearchPage, {"q": words, **filters})
 
-    def suggest(self, prefix: str) -> list[Any]:
-        return self._get("/api/v1/suggest", list[Any], {"q": prefix})
+    def suggest(self, prefix: str) -> list[Suggestion]:
+        return self._get("/api/v1/suggest", list[Suggestion], {"q": prefix})
 
     # --- the wire -------------------------------------------------------------------------------
 
     def _get(
-        self, path: str, kind: type[Answer], query: Mapping[str, str | int | None] | None = None
+        self, path: str, kind: type[Answer], query: Mapping[str, Value] | None = None
     ) -> Answer:
         asked = {key: value for key, value in (query or {}).items() if value is not None}
         for attempt in range(ATTEMPTS - 1):

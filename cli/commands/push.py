@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import click
-from adapters_runtime.shapes import BaseDescription
 from pydantic import ValidationError
-from registry.manifest import build_manifest
 
+from adapters_runtime.shapes import BaseDescription
 from cli import folders, output, transfer
 from cli.failures import Failure
 from cli.framework import HubCommand, connect, hub_options
 from cli.numbering import Plan, make_plan
 from registry import names
 from registry.client import HubClient, HubUnreachable
+from registry.manifest import Manifest, build_manifest, claimed_base
 from registry.names import AdapterName
 from registry.packages import Package
-from registry.schemas import BaseModelIn, VersionOut
+from registry.schemas import BaseModelIn, BaseModelOut, VersionOut
 from registry.versioning import Number
 
 
@@ -69,8 +69,7 @@ def command(
     wanted = None if number is None else Number.parse(number)
     with connect(endpoint) as client:
         chosen = _name(client, folder, name)
-        manifest = build_manifest(local.package, _description(client, local))
-        plan = make_plan(client, chosen, manifest, wanted, dry_run=dry_run)
+        plan = make_plan(client, chosen, _check(client, local), wanted, dry_run=dry_run)
         _announce(plan, local, client)
         if dry_run:
             _finish(_report(plan, None), f"Would publish {plan.name}@{plan.number}", as_json)
@@ -128,24 +127,36 @@ def _name(client: HubClient, folder: Path, given: str | None) -> AdapterName:
     return names.parse_name(f"{owner}/{given or folder.resolve().name}")
 
 
-def _description(client: HubClient, local: Local) -> BaseDescription | None:
-    """Describe the base that tensors are checked against: that in the folder, else the hub's."""
+def _check(client: HubClient, local: Local) -> Manifest:
+    """Check the folder against its base: that described in the folder, else the hub's."""
     if local.base is not None:
-        return _describe(local.base.config, local.base.tensors)
-    if "hub_adapter.json" not in local.package:
+        base = _describe(local.base.config, local.base.tensors)
+        return build_manifest(local.package, base, local.base.identity)
+    known = _find_base(client, local.package)
+    if known is None or known.config is None or known.tensors is None:
+        return build_manifest(local.package, None)
+    base = _describe(known.config, known.tensors)
+    return build_manifest(local.package, base, known.identity)
+
+
+def _find_base(client: HubClient, package: Package) -> BaseModelOut | None:
+    wanted = claimed_base(package)
+    if wanted.body is None and wanted.name is None:
         return None
-    about = local.package.read_json("hub_adapter.json").get("base") or {}
-    body = about.get("body") if isinstance(about, dict) else None
     try:
-        known = client.base_models(body=body) if isinstance(body, str) else []
+        # A name counts only where nothing is known by digest.
+        name = None if wanted.body else wanted.name
+        known = client.base_models(name=name, body=wanted.body, full=True)
     except HubUnreachable:
-        return None  # a dry run needs no hub
-    return next((_describe(b.config, b.tensors) for b in known if b.config and b.tensors), None)
+        return None  # a dry run needs no hub; what follows asks it again
+    return known[0] if known else None
 
 
 def _describe(config: dict[str, Any], tensors: dict[str, dict[str, Any]]) -> BaseDescription:
     shapes = {name: tuple(facts["shape"]) for name, facts in tensors.items()}
-    return BaseDescription(str(config.get("model_type", "")), config, shapes)
+    return BaseDescription(
+        model_type=str(config.get("model_type", "")), config=config, tensors=shapes
+    )
 
 
 # --- doing it ------------------------------------------------------------------------------------
@@ -195,7 +206,7 @@ def _register(client: HubClient, base: BaseModelIn) -> None:
 
 
 def _announce(plan: Plan, local: Local, client: HubClient) -> None:
-    about = plan.manifest.document
+    about = plan.manifest.parsed
     output.note(f"{plan.name}{' (new)' if plan.is_new else ''} on {client.endpoint}")
     size = sum(file.size for file in local.package.files.values())
     rows = (
@@ -214,7 +225,7 @@ def _announce(plan: Plan, local: Local, client: HubClient) -> None:
 
 
 def _report(plan: Plan, version: VersionOut | None) -> dict[str, Any]:
-    about = plan.manifest.document
+    about = plan.manifest.parsed
     return {
         "ref": version.ref if version else f"{plan.name}@{plan.number}",
         "number": version.number if version else str(plan.number),

@@ -4,6 +4,7 @@ import click
 
 from cli import output
 from cli.framework import HubCommand, connect, hub_options
+from registry.client import Value
 from registry.schemas import SearchHit
 
 
@@ -17,22 +18,30 @@ from registry.schemas import SearchHit
     ),
 )
 @click.argument("words", nargs=-1)
-@click.option("--kind", help="task, language, fusion, head, embedding or setup.")
-@click.option("--method", help="Such as seq_bn or lora.")
-@click.option("--task", help="Such as copa or ner.")
-@click.option("--language", metavar="TAG", help="A BCP-47 tag, such as qu.")
-@click.option("--base", metavar="NAME", help="The base model.")
-@click.option("--owner", metavar="NAME")
-@click.option("--sort", metavar="ORDER", help="relevance, downloads, updated or name.")
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@click.option("--kind", multiple=True, help="task, language, fusion, head, embedding or setup.")
+@click.option("--method", multiple=True, help="Such as seq_bn or lora.")
+@click.option("--task", multiple=True, help="Such as copa or ner.")
+@click.option("--language", metavar="TAG", multiple=True, help="A BCP-47 tag, such as qu.")
+@click.option("--base", metavar="NAME", multiple=True, help="The base model.")
+@click.option("--licence", multiple=True, help="Such as apache-2.0.")
+@click.option("--owner", metavar="NAME", help="A user or an organisation.")
+@click.option(
+    "--sort",
+    type=click.Choice(["relevance", "downloads", "updated", "name"]),
+    help="Else by relevance to the words, or by downloads without words.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Of one page."
+)
 @click.option("--after", metavar="CURSOR", help="Go on after a page, by its `next`.")
 @hub_options
 def command(
-    *, words: tuple[str, ...], endpoint: str | None, as_json: bool, **filters: str | int | None
+    *, words: tuple[str, ...], endpoint: str | None, as_json: bool, **filters: Value
 ) -> None:
     """Find adapters.
 
-    Without words, lists everything that fits the options.
+    Without words, lists everything that fits the options. An option that is repeated gives
+    alternatives.
     """
     with connect(endpoint) as client:
         page = client.search(" ".join(words), **filters)
