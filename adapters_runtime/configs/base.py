@@ -190,6 +190,12 @@ def check_positive(value: float, *, of: str) -> None:
         raise ConfigError(f"{of} must be above 0, not {value}")
 
 
+def check_ratio(value: float, *, of: str) -> None:
+    """Refuse what no width can be divided by and give a number of features."""
+    if not 1e-3 <= value <= 1e6:
+        raise ConfigError(f"{of} must lie between 0.001 and 1,000,000, not be {value}")
+
+
 def check_layers(layers: tuple[int, ...], *, of: str) -> None:
     if any(layer < 0 for layer in layers):
         raise ConfigError(f"{of} holds numbers of layers, which start at 0, not {list(layers)}")

@@ -17,6 +17,7 @@ from adapters_runtime.configs.base import (
     check_layers,
     check_positive,
     check_probability,
+    check_ratio,
     configuration,
 )
 from adapters_runtime.configs.legacy import upgrade_bottleneck
@@ -96,16 +97,16 @@ class BnConfig(LayeredConfig):
 
     def _check_reduction(self) -> None:
         if self.inv_adapter_reduction_factor is not None:
-            check_positive(self.inv_adapter_reduction_factor, of="inv_adapter_reduction_factor")
+            check_ratio(self.inv_adapter_reduction_factor, of="inv_adapter_reduction_factor")
         if not isinstance(self.reduction_factor, Mapping):
-            return check_positive(self.reduction_factor, of="reduction_factor")
+            return check_ratio(self.reduction_factor, of="reduction_factor")
         for layer, value in self.reduction_factor.items():
             if layer != "default" and not layer.isdecimal():
                 raise ConfigError(
                     f"reduction_factor maps layers to values; {layer!r} is neither the number of a "
                     "layer nor 'default'"
                 )
-            check_positive(value, of=f"reduction_factor of layer {layer}")
+            check_ratio(value, of=f"reduction_factor of layer {layer}")
         return None
 
     def reduction_at(self, layer: int) -> float:

@@ -34,5 +34,5 @@ class EmbeddingRowsConfig(AdapterConfig):
     def places(self) -> frozenset[str]:
         return frozenset({"embedding_rows"})
 
-    def layers_within(self, count: int) -> tuple[int, ...]:  # noqa: ARG002  (part of the contract)
+    def layers_within(self, count: int) -> tuple[int, ...]:
         return ()

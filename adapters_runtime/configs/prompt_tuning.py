@@ -33,5 +33,5 @@ class PromptTuningConfig(AdapterConfig):
     def places(self) -> frozenset[str]:
         return frozenset({"prompt"})
 
-    def layers_within(self, count: int) -> tuple[int, ...]:  # noqa: ARG002  (part of the contract)
+    def layers_within(self, count: int) -> tuple[int, ...]:
         return ()

@@ -14,6 +14,8 @@ from adapters_runtime.configs.lora import LoRAConfig
 from adapters_runtime.configs.prefix_tuning import PrefixTuningConfig
 from adapters_runtime.errors import ConfigError
 
+_MOST_PARTS = 64
+
 
 @configuration
 class ConfigUnion(AdapterConfig):
@@ -34,6 +36,8 @@ class ConfigUnion(AdapterConfig):
     def check(self) -> None:
         if not self.configs:
             raise ConfigError("a union needs at least one configuration")
+        if len(self.configs) > _MOST_PARTS:
+            raise ConfigError(f"a union has at most {_MOST_PARTS} parts, not {len(self.configs)}")
         for part in self.configs:
             if not isinstance(part, AdapterConfig):
                 raise ConfigError(f"a union holds configurations, not {part!r}")

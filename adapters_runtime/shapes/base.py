@@ -87,8 +87,9 @@ class BaseDescription:
         fused = _fused(attention)
         total = self.linear(layer, f"{attention.path}.{fused.path}")[0]
         heads = self._number("num_attention_heads", "n_head", "num_heads")
-        key_heads = self.config.get("num_key_value_heads") or heads
-        counts = {part: heads if part == "q" else int(key_heads) for part in fused.parts}
+        grouped = self.config.get("num_key_value_heads") is not None
+        key_heads = self._number("num_key_value_heads") if grouped else heads
+        counts = {part: heads if part == "q" else key_heads for part in fused.parts}
         head_width, rest = divmod(total, sum(counts.values()))
         if rest:
             raise FormatError(
@@ -100,9 +101,9 @@ class BaseDescription:
     def _number(self, *names: str) -> int:
         for name in names:
             value = self.config.get(name)
-            if isinstance(value, int) and value > 0:
+            if type(value) is int and value > 0:
                 return value
-        raise FormatError(f"config.json of this {self.model_type} has no {names[0]}")
+        raise FormatError(f"config.json of this {self.model_type} has no valid {names[0]}")
 
 
 def _fused(attention: Attention) -> FusedProjection:

@@ -17,6 +17,8 @@ _LABELLED = frozenset(
 )
 _LANGUAGE_MODELS = frozenset({"causal_lm", "masked_lm", "seq2seq_lm"})
 
+_MOST_LAYERS = 64
+
 HEAD_TYPES = _LABELLED | _LANGUAGE_MODELS | {"multiple_choice"}
 
 
@@ -43,7 +45,7 @@ def expected_head_tensors(
 
 def _classifier(config: Mapping[str, Any], width: int, outputs: int) -> Iterator[tuple[str, Shape]]:
     """Yield the linear maps of (dropout, linear, activation) * layers, without the last one's."""
-    layers = _number(config, "layers")
+    layers = _layers(config)
     step = 3 if config.get("activation_function") else 2
     for layer in range(layers):
         last = layer == layers - 1
@@ -59,7 +61,7 @@ def _language_model(
     """Yield the maps and norms of (linear, activation, norm) * (layers - 1), then the decoder's."""
     width = base.output_width
     narrow = _number(config, "embedding_size", width)
-    layers = _number(config, "layers")
+    layers = _layers(config)
     at = 0
     for layer in range(layers - 1):
         outputs = narrow if layer == layers - 2 else width
@@ -74,6 +76,13 @@ def _language_model(
     yield f"{at}.weight", (vocabulary, narrow)
     if config.get("bias", True):
         yield f"{at}.bias", (vocabulary,)
+
+
+def _layers(config: Mapping[str, Any]) -> int:
+    layers = _number(config, "layers")
+    if layers > _MOST_LAYERS:
+        raise ConfigError(f"a head has at most {_MOST_LAYERS} layers, not {layers}")
+    return layers
 
 
 def _number(config: Mapping[str, Any], field: str, default: int | None = None) -> int:

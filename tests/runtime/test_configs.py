@@ -189,7 +189,9 @@ def test_a_wrong_document_says_what_is_wrong(document, message):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: SeqBnConfig(reduction_factor=0), "above 0"),
+        (lambda: SeqBnConfig(reduction_factor=0), "between 0.001 and 1,000,000, not be 0"),
+        (lambda: SeqBnConfig(reduction_factor=float("nan")), "not be nan"),
+        (lambda: ConfigUnion(*[SeqBnConfig(leave_out=[0])] * 65), "at most 64 parts, not 65"),
         (lambda: SeqBnConfig(reduction_factor="16"), "a number or a map from layer to number"),
         (lambda: SeqBnConfig(reduction_factor={"last": 2}), "neither the number of a layer"),
         (lambda: SeqBnConfig(reduction_factor={"1": -2}), "reduction_factor of layer 1"),
