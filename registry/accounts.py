@@ -138,7 +138,7 @@ def organisations(session: Session, user: Account) -> list[tuple[Account, Role]]
         .join(Membership, Membership.organisation_id == Account.id)
         .where(Membership.user_id == user.id)
         .order_by(Account.name)
-    ).tuples()
+    )
     return [(organisation, _role(role)) for organisation, role in rows]
 
 

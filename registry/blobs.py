@@ -8,6 +8,7 @@ and digest are those announced does it get its final name, so that a cut upload 
 """
 
 import hashlib
+import io
 import os
 import shutil
 from abc import ABC, abstractmethod
@@ -22,6 +23,7 @@ from typing import BinaryIO, Protocol, Self, cast
 import obstore
 from obstore.exceptions import NotFoundError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
+from typing_extensions import Buffer
 
 from registry.acceptance import sniff
 from registry.errors import BlobMissing, DigestMismatch
@@ -224,7 +226,7 @@ class FolderBlobs(BlobStore):
     def delete(self, sha256: str) -> None:
         self.path(sha256).unlink(missing_ok=True)
 
-    def signed_url(self, sha256: str, lifetime: timedelta) -> str | None:  # noqa: ARG002  (no web)
+    def signed_url(self, sha256: str, lifetime: timedelta) -> str | None:
         return None
 
     def read_part(self, upload: str, number: int) -> Iterator[bytes]:
@@ -321,7 +323,7 @@ class BucketBlobs(BlobStore):
 
     def open(self, sha256: str) -> BinaryIO:
         try:
-            return cast("BinaryIO", obstore.open_reader(self.bucket, _key(sha256)))
+            return io.BufferedReader(_Object(obstore.open_reader(self.bucket, _key(sha256))))
         except (NotFoundError, FileNotFoundError) as error:
             raise BlobMissing(f"the store has no blob {sha256}") from error
 
@@ -354,6 +356,34 @@ class BucketBlobs(BlobStore):
             return iter(())
         result = obstore.get(self.bucket, key, options={"range": (start, end)})
         return (bytes(chunk) for chunk in result.stream(CHUNK))
+
+
+class _Reader(Protocol):
+    def read(self, size: int | None = ..., /) -> Buffer: ...
+
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+
+
+class _Object(io.RawIOBase):
+    """An object of a bucket as Python reads files."""
+
+    def __init__(self, reader: _Reader) -> None:
+        self.reader = reader
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = bytes(self.reader.read(len(view)))
+        view[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self.reader.seek(offset, whence)
 
 
 class _BucketDraft(Draft):

@@ -58,7 +58,7 @@ def list_adapters(session: Session, query: Query, viewer: Account | None) -> Pag
     found: list[Listed] = []
     after, scanned = query.after, 0
     while len(found) < query.limit and scanned < SCANNED:
-        batch = session.execute(_select(query, after, viewer)).tuples().all()
+        batch = session.execute(_select(query, after, viewer)).all()
         for adapter, revision, facets in batch:
             after = _position(query, adapter)
             scanned += 1

@@ -245,7 +245,10 @@ def commit(
 
 def lock(session: Session, adapter: Adapter) -> None:
     """Make other writers of this adapter wait until the transaction ends."""
-    session.execute(select(Adapter.id).where(Adapter.id == adapter.id).with_for_update())
+    # Not the strongest lock: rows that refer to the adapter, inserted before, hold a share of its
+    # key, and two transactions that both waited for the other's share would be a deadlock.
+    row = select(Adapter.id).where(Adapter.id == adapter.id)
+    session.execute(row.with_for_update(key_share=True))
 
 
 def files(revision: Revision) -> list[RevisionFile]:
@@ -461,6 +464,7 @@ def remove_ref(session: Session, adapter: Adapter, kind: str, name: str) -> None
     if kind == "tag" and version_number(name) is not None:
         raise NotAllowed(f"{name} is a published version: version tags never move or go")
     session.delete(ref)
+    session.flush()
 
 
 def point(session: Session, adapter: Adapter, kind: str, name: str, revision: Revision) -> None:
