@@ -45,12 +45,12 @@ def make_plan(
     if same is not None:
         number = Number.parse(same.number)
     elif wanted is None:
-        number = versioning.next_number(published, manifest.parsed)
+        number = versioning.next_number(published, manifest.document)
     else:
         number = wanted
         if any(version.number == wanted for version in published):
             raise VersionExists(name, str(wanted))
-        versioning.check_number(published, wanted, manifest.parsed)
+        versioning.check_number(published, wanted, manifest.document)
     return Plan(
         name=name,
         manifest=manifest,
@@ -95,12 +95,12 @@ def _repeats(detail: VersionDetail | None, manifest: Manifest, wanted: Number | 
     """Whether the push would publish what the version in question holds already."""
     if detail is None or (wanted is not None and detail.number != str(wanted)):
         return False
-    return bool(detail.manifest.get("files") == manifest.document["files"])
+    return bool(detail.manifest.get("files") == manifest.json()["files"])
 
 
 def _reason(detail: VersionDetail | None, manifest: Manifest) -> str:
     if detail is None:
         return "the first version"
     before = ManifestDocument.model_validate(detail.manifest)
-    bump = versioning.required_bump(before, manifest.parsed)
+    bump = versioning.required_bump(before, manifest.document)
     return f"since {detail.number}, {bump.reason}"

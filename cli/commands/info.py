@@ -1,6 +1,5 @@
 """`hubctl info`."""
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -8,9 +7,9 @@ import click
 from cli import output
 from cli.commands.scores import show_table
 from cli.framework import HubCommand, connect, hub_options
-from registry import names
+from registry import names, prose
 from registry.names import Latest
-from registry.schemas import AdapterOut, ManifestDocument, Requirement, Signature, VersionDetail
+from registry.schemas import AdapterOut, ManifestDocument, VersionDetail
 
 
 @click.command(
@@ -70,7 +69,6 @@ def _show_version(adapter: AdapterOut, detail: VersionDetail) -> None:
             ("tasks", about.card.tasks),
             ("datasets", [_dataset(data) for data in detail.manifest.get("datasets", [])]),
             ("base", _base(about)),
-            ("head", _head(about)),
             ("licence", about.card.licence),
             ("size", f"{output.size(detail.size)} in {output.plural(len(detail.files), 'file')}"),
             ("visibility", adapter.visibility if adapter.visibility != "public" else None),
@@ -82,11 +80,11 @@ def _show_version(adapter: AdapterOut, detail: VersionDetail) -> None:
             ("page", detail.url),
         ]
     )
-    _heading("Offers")
-    output.data(f"  {describe(about.signature)}")
-    _heading("Needs in a set-up")
-    for line in _needs(about):
-        output.data(f"  {line}")
+    contract = prose.contract(about)
+    for heading, sentences in (("Offers", contract.offers), ("Requires", contract.requires)):
+        _heading(heading)
+        for sentence in sentences:
+            output.data(f"  {sentence}")
 
 
 def _heading(text: str) -> None:
@@ -103,65 +101,6 @@ def _base(about: ManifestDocument) -> str | None:
         return None
     digest = f" (weights {output.short(about.base.body)})" if about.base.body else ""
     return f"{name}{digest}"
-
-
-def _head(about: ManifestDocument) -> str | None:
-    if about.head is None:
-        return None
-    labels = f": {', '.join(about.head.labels)}" if about.head.labels else ""
-    outputs = f", {about.head.outputs} outputs" if about.head.outputs else ""
-    return f"{about.head.type or 'unknown'}{labels or outputs}"
-
-
-def describe(signature: Signature) -> str:
-    """Return a signature in words; what is unknown is left out."""
-    parts = [
-        signature.method,
-        f"in slot {signature.slot}" if signature.slot else None,
-        f"language {signature.language}" if signature.language else None,
-        f"layers {_ranges(signature.layers)}" if signature.layers is not None else None,
-        f"at {', '.join(signature.points)}" if signature.points else None,
-        f"invertible ({signature.invertible})" if signature.invertible else None,
-        "own embedding rows" if signature.rows else None,
-        f"series {signature.series}" if signature.series else None,
-    ]
-    return (
-        ", ".join(part for part in parts if part) or "unknown: the folder had no hub_adapter.json"
-    )
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Return layer numbers shortly.
-
-    >>> _ranges((0, 1, 2, 5))
-    '0-2, 5'
-    """
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
-def _needs(about: ManifestDocument) -> Iterator[str]:
-    if about.requires is None:
-        yield "unknown: the adapter does not say what it was trained with"
-        return
-    if not about.requires:
-        yield "nothing: it was trained alone"
-    for slot, requirement in about.requires.items():
-        yield f"{slot}: {_requirement(requirement)}"
-
-
-def _requirement(requirement: Requirement) -> str:
-    # The language a partner had in training is what a swap replaces, so it is no demand.
-    wanted = requirement.signature.model_copy(update={"language": None, "slot": None})
-    text = describe(wanted)
-    if requirement.drop_layers:
-        text += f"; loaded without layers {_ranges(requirement.drop_layers)}"
-    return f"{text}; trained with {requirement.ref}" if requirement.ref else text
 
 
 def _show_versions(adapter: AdapterOut) -> None:

@@ -206,7 +206,7 @@ def _register(client: HubClient, base: BaseModelIn) -> None:
 
 
 def _announce(plan: Plan, local: Local, client: HubClient) -> None:
-    about = plan.manifest.parsed
+    about = plan.manifest.document
     output.note(f"{plan.name}{' (new)' if plan.is_new else ''} on {client.endpoint}")
     size = sum(file.size for file in local.package.files.values())
     rows = (
@@ -225,7 +225,7 @@ def _announce(plan: Plan, local: Local, client: HubClient) -> None:
 
 
 def _report(plan: Plan, version: VersionOut | None) -> dict[str, Any]:
-    about = plan.manifest.parsed
+    about = plan.manifest.document
     return {
         "ref": version.ref if version else f"{plan.name}@{plan.number}",
         "number": version.number if version else str(plan.number),

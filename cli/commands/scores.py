@@ -89,15 +89,21 @@ def _row(score: ScoreOut) -> list[object]:
     ),
 )
 @click.argument("subject", metavar="REF|FOLDER|LOCK")
-@click.option("--dataset", required=True)
-@click.option("--config", help="The part of the dataset.")
-@click.option("--split", default="test", show_default=True)
-@click.option("--language", metavar="TAG")
+@click.option("--dataset", required=True, help="Such as xcopa.")
+@click.option("--config", help="The configuration of the dataset.")
+@click.option("--split", default="test", show_default=True, help="The part that was measured.")
+@click.option("--language", metavar="TAG", help="Of the text that was measured.")
 @click.option("--metric", required=True, help="Such as accuracy or f1.")
 @click.option("--value", type=float, required=True, help="Fractions as 0.562, not 56.2.")
 @click.option("--n", type=click.IntRange(1), help="How many examples were measured.")
 @click.option("--stderr", type=click.FloatRange(0), help="The standard error of the value.")
-@click.option("--condition", "conditions", metavar="KEY=VALUE", multiple=True)
+@click.option(
+    "--condition",
+    "conditions",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="What else matters, such as zero_shot=true. May be repeated.",
+)
 @hub_options
 def add(
     *,

@@ -37,7 +37,12 @@ BACKLOG = 2048
     type=click.Path(path_type=Path, file_okay=False),
     help="Where everything is kept. Else HUB_DATA, ./hub-data.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen on. Others than this machine's need HUB_SECRET.",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -68,8 +73,10 @@ def command(
         app = _app(settings)
         with app.state.sessions.begin() as session:
             account = _log_in(session, url) if local else None
-        _announce(url, settings, account, as_json=as_json)
-        _run(app, listener)
+        # uvicorn repeats the signal once it has shut down; by then there is nothing to do.
+        with suppress(KeyboardInterrupt):
+            _announce(url, settings, account, as_json=as_json)
+            _run(app, listener)
     output.note("Stopped.")
 
 
@@ -165,6 +172,4 @@ def _run(app: "FastAPI", listener: socket.socket) -> None:
     import uvicorn  # noqa: PLC0415  (as above)
 
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10, lifespan="on")
-    # uvicorn sends itself the signal again once it has shut down; by then there is nothing to do.
-    with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[listener])
