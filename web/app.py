@@ -51,7 +51,13 @@ def create_app(settings: Settings) -> FastAPI:
         with suppress(ImportError):
             if hasattr(module := import_module(name), "router"):
                 app.include_router(module.router)
+                if name == "web.pages":
+                    module.install(app)
+            getattr(module, "install", _nothing)(app)
     return app
+
+
+def _nothing(_app: FastAPI) -> None: ...
 
 
 @asynccontextmanager

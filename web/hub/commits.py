@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from registry import accounts, revisions
+from registry import accounts, revisions, search
 from registry.acceptance import Limits, check_file, sniff
 from registry.errors import RevisionNotFound, UploadRefused, UploadTooLarge
 from registry.models import Account, Adapter, Revision
@@ -28,7 +28,7 @@ from web.deps import (
     viewer_of,
 )
 from web.hub.ndjson import CommitBody, CommitReader
-from web.hub.repository import VisibleAdapter, WritableAdapter
+from web.hub.repository import VisibleAdapter, WritableAdapter, card_text
 
 router = APIRouter(include_in_schema=False)
 
@@ -173,6 +173,10 @@ class _Target:
                 parent=body.parent,
                 limits=Limits.of(self.request.app.state.settings),
             )
+            if self.branch == revisions.MAIN and search.newest_version(session, adapter.id) is None:
+                # Until something is published, the card alone says what the adapter is.
+                card = card_text(self.request.app.state.blobs, revision)
+                search.index_adapter(session, adapter, card=card)
             return revision.id, adapter.name
 
     def _authorised(self, session: Session) -> tuple[Adapter, Account]:

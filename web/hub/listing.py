@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from registry import listing
 from web.deps import AppSettings, BaseUrl, Blobs, DatabaseSession, OptionalCaller, viewer_of
 from web.hub import shapes
-from web.hub.repos import card_of
+from web.hub.repository import card_of
 
 router = APIRouter(include_in_schema=False)
 

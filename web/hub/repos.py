@@ -7,18 +7,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from registry import accounts, frontmatter, listing, revisions
+from registry import accounts, listing, revisions
 from registry.blobs import BlobStore
 from registry.errors import AdapterNotFound, NameTaken, NotAllowed, UploadRefused
 from registry.models import Adapter, Revision
 from web.deps import BaseUrl, Blobs, DatabaseSession, OptionalCaller, Quoted, RequiredCaller
 from web.hub import shapes
-from web.hub.repository import AdministeredAdapter, VisibleAdapter, WritableAdapter
+from web.hub.repository import AdministeredAdapter, VisibleAdapter, WritableAdapter, card_of
 
 router = APIRouter(include_in_schema=False)
-
-CARD = "README.md"
-LARGEST_CARD = 1 << 20
 
 
 class RepoIn(BaseModel):
@@ -174,13 +171,6 @@ def base_model_file(name: str, _caller: OptionalCaller) -> None:
 def other_kind(path: str) -> None:
     """Said as clients understand it: they ask for data sets and spaces in the same way."""
     raise AdapterNotFound(path)
-
-
-def card_of(store: BlobStore, revision: Revision) -> frontmatter.Card | None:
-    file = next((file for file in revision.files if file.path == CARD), None)
-    if file is None or file.blob.size > LARGEST_CARD:
-        return None
-    return frontmatter.split(store.read(file.sha256).decode(errors="replace"))
 
 
 def _info(

@@ -6,13 +6,13 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Query, Response
+from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from registry import revisions
+from registry import publish, revisions
 from registry.errors import FileNotInRevision
-from registry.models import Adapter, Revision, RevisionFile
+from registry.models import Account, Adapter, Revision, RevisionFile
 from web.deps import (
     BaseUrl,
     Blobs,
@@ -110,6 +110,7 @@ class TagIn(BaseModel):
 
 
 @router.post("/tag/{revision}")
+@reads_only
 def create_tag(
     *,
     adapter: WritableAdapter,
@@ -118,17 +119,24 @@ def create_tag(
     session: DatabaseSession,
     store: Blobs,
     caller: RequiredCaller,
+    request: Request,
 ) -> dict[str, Any]:
     """Name a revision. A version number (`1.2.0`, `v1.2.0`) publishes it, with every check."""
     target = revisions.resolve_revision(session, adapter, revision)
     number = revisions.version_number(body.tag)
-    if number is None:
-        revisions.tag(session, adapter, body.tag, target)
-        return {"success": True}
-    from registry import publish
-
-    published = publish.publish_revision(session, store, adapter, target.id, number, caller.account)
-    return {"success": True, "version": number, "warnings": list(published.warnings)}
+    # Reading every byte comes first, so that nobody waits meanwhile for the lock of the database.
+    checked = publish.check_revision(session, store, adapter, target.id) if number else None
+    with request.app.state.sessions.begin() as writing:
+        account = writing.get_one(Account, caller.account.id)
+        adapter = writing.get_one(Adapter, adapter.id)
+        if checked is None:
+            target = revisions.resolve_revision(writing, adapter, target.id)
+            revisions.tag(writing, adapter, body.tag, target)
+            return {"success": True}
+        published = publish.publish_revision(
+            writing, store, adapter, target.id, number, account, checked=checked
+        )
+        return {"success": True, "version": number, "warnings": list(published.warnings)}
 
 
 @router.delete("/tag/{tag}")
