@@ -43,6 +43,8 @@ class Number(NamedTuple):
 
 
 FIRST = Number(1, 0, 0)
+STANDING = frozenset({"live", "deprecated"})
+"""States of versions that new ones are compared with; of the others only the number counts."""
 
 
 def admits(wanted: Range, number: Number) -> bool:

@@ -1,0 +1,34 @@
+"""`/api/v1/base-models`: what the hub knows of the models that adapters were trained on."""
+
+from fastapi import APIRouter, status
+
+from registry import accounts, base_models
+from registry.schemas import BaseModelIn, BaseModelOut
+from web.deps import DatabaseSession, OptionalCaller, RequiredCaller, viewer_of
+
+router = APIRouter(prefix="/api/v1/base-models", tags=["base models"])
+
+
+@router.post("", status_code=status.HTTP_201_CREATED)
+def register_base_model(
+    body: BaseModelIn, session: DatabaseSession, caller: RequiredCaller
+) -> BaseModelOut:
+    """Record a base model: digests, configuration, tensor index. The same one again is fine."""
+    accounts.require_owner(session, caller, caller.account, "write", subject="base models")
+    row = base_models.register(session, body, caller.account)
+    return base_models.base_model_out(session, row, caller.account)
+
+
+@router.get("")
+def list_base_models(
+    session: DatabaseSession,
+    caller: OptionalCaller,
+    name: str | None = None,
+    body: str | None = None,
+    *,
+    full: bool = False,
+) -> list[BaseModelOut]:
+    """List the base models of a name or a body digest; `full` adds configuration and tensors."""
+    found = base_models.matching(session, name=name, body=body)
+    viewer = viewer_of(caller)
+    return [base_models.base_model_out(session, row, viewer, full=full) for row in found]
