@@ -1,4 +1,4 @@
-"""Adapters for transformers models: every method, composition and head, injected without copied code.
+"""Adapters for transformers models: methods, compositions and heads, without copied code.
 
 Names are imported when they are first used, so that the parts which need no torch (`configs`,
 `architectures`, `composition`, `shapes`) can be had without it.

@@ -1,9 +1,9 @@
-"""Which adapters are active: per thread inside `with AdapterSetup(...)`, per model outside of it."""
+"""Which adapters are active: per thread inside `with AdapterSetup(...)`, else per model."""
 
 import threading
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from adapters_runtime.composition import AdapterCompositionBlock, parse_composition
 
@@ -84,7 +84,7 @@ class AdapterSetup:
         self._skipped = ignore_empty and self._override.activation is None
         self._former: list[Override | None] = []
 
-    def __enter__(self) -> "AdapterSetup":
+    def __enter__(self) -> Self:
         self._former.append(current_override())
         if not self._skipped:
             swap_override(self._override)

@@ -1,8 +1,8 @@
 """Which base model this is, by what it holds rather than by what it is called.
 
 Names are mirrored and reused, so a base is known by digests: `structure` of the names and shapes of
-its body, `body` and `embeddings` of the values, `tokenizer` of the tokenizer's file. The body is what
-stands between embeddings and heads; buffers, poolers and heads belong to neither.
+its body, `body` and `embeddings` of the values, `tokenizer` of the tokenizer's file. The body is
+what stands between embeddings and heads; buffers, poolers and heads belong to neither.
 """
 
 import hashlib
@@ -146,13 +146,21 @@ def _role(name: str, architecture: Architecture) -> str:
 
 def _digests(model: nn.Module, dtype: torch.dtype | None) -> tuple[str, str]:
     """Return the digests of body and embeddings, as if cast to `dtype`."""
-    memory: dict[Any, tuple[str, str]] = bank_of(model).__dict__.setdefault("_identity_memory", {})
-    versions = tuple((p.data_ptr(), p._version, p.dtype) for _, p in base_parameters(model))  # noqa: SLF001  (torch's only change counter)
-    key = (dtype, hash(versions))
-    if key not in memory:
+    memory = _memory(model)
+    if dtype not in memory:
         body, embeddings = _split(model)
-        memory[key] = (_multiset(body, dtype), _multiset(embeddings, dtype))
-    return memory[key]
+        memory[dtype] = (_multiset(body, dtype), _multiset(embeddings, dtype))
+    return memory[dtype]
+
+
+def _memory(model: nn.Module) -> dict[torch.dtype | None, tuple[str, str]]:
+    """Return the digests known of the parameters as they are; a change of one forgets them."""
+    bank = bank_of(model)
+    state = tuple((p.data_ptr(), p._version, p.dtype) for _, p in base_parameters(model))  # noqa: SLF001  (torch's only change counter)
+    if bank.identity_memory is None or bank.identity_memory[0] != state:
+        bank.identity_memory = (state, {})
+    memory: dict[torch.dtype | None, tuple[str, str]] = bank.identity_memory[1]
+    return memory
 
 
 def _multiset(parameters: Iterable[tuple[str, Tensor]], dtype: torch.dtype | None) -> str:
@@ -165,7 +173,8 @@ def _tensor_digest(tensor: Tensor, dtype: torch.dtype | None) -> str:
     tensor = tensor.detach().to(dtype or tensor.dtype).cpu().contiguous()
     digest = hashlib.sha256()
     digest.update(f"{DTYPES.get(tensor.dtype, tensor.dtype)}{list(tensor.shape)}".encode())
-    digest.update(tensor.view(-1).view(torch.uint8).numpy())
+    values: Any = tensor.view(-1).view(torch.uint8).numpy()
+    digest.update(values)
     return digest.hexdigest()
 
 

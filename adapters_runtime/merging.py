@@ -3,6 +3,7 @@
 from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.bank import AdapterBank
 from adapters_runtime.inject.linear_point import LinearPoint
+from adapters_runtime.inject.point import Point
 
 
 def merge(bank: AdapterBank, name: str) -> None:
@@ -13,7 +14,9 @@ def merge(bank: AdapterBank, name: str) -> None:
     """
     bank.require(name)
     points = [point for point in bank.of_type(LinearPoint) if name in point.adapters]
-    others = [p for p in bank.points if name in p.adapters and not isinstance(p, LinearPoint)]
+    others = [
+        p for p in bank.of_type(Point) if name in p.adapters and not isinstance(p, LinearPoint)
+    ]
     if others or not points:
         raise MergeStateError(
             f"{name!r} has parts that cannot be folded into weights; only LoRA-like adapters can"

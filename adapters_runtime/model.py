@@ -1,11 +1,10 @@
 """Adapters as methods of a model: thin, each delegates to the module that does the work.
 
-`init(model)` gives a transformers model these methods. Its class becomes a subclass of its own class,
-of the same name, so that `isinstance` and everything transformers does with it stay true.
+`init(model)` gives a transformers model these methods. Its class becomes a subclass of its own
+class, of the same name, so that `isinstance` and all that transformers does with it stay true.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from adapters_runtime.architectures import Architecture, get_architecture
 from adapters_runtime.composition import AdapterCompositionBlock, parse_composition
 from adapters_runtime.configs import AdapterConfig, load_config
 from adapters_runtime.context import Activation
+from adapters_runtime.generated import made_class
 from adapters_runtime.inject.bank import ATTRIBUTE, AdapterBank, bank_of, base_of
 from adapters_runtime.io import folder
 
@@ -35,7 +35,7 @@ class AdapterMethods:
         overwrite_ok: bool = False,
         set_active: bool = False,
     ) -> None:
-        """Add a new adapter; `config` is a configuration, its name, or a string such as `lora[r=4]`.
+        """Add a new adapter; `config` is a configuration, its name, or text such as `lora[r=4]`.
 
         The adapter is frozen until `train_adapter`. Raises AdapterExists unless `overwrite_ok`,
         ConfigError, and UnsupportedSite when the architecture has no place for it.
@@ -71,7 +71,7 @@ class AdapterMethods:
         return summary.modules_of(bank_of(self), name)  # type: ignore[arg-type]
 
     def adapter_summary(self, as_dict: bool = False) -> str | list[dict[str, Any]]:
-        """Return a table of the adapters: parameters, share of the model, whether active, trained."""
+        """Return a table of the adapters: size, share of the model, whether active and trained."""
         rows = summary.rows(self)  # type: ignore[arg-type]
         return rows if as_dict else summary.table(rows)
 
@@ -115,7 +115,7 @@ class AdapterMethods:
             bank.freeze(name, frozen=setup is None or name not in setup.flatten())
         if train_embeddings:
             embedding = self.get_input_embeddings()  # type: ignore[attr-defined]
-            embedding.weight.requires_grad_(True)  # noqa: FBT003  (torch's own signature)
+            embedding.weight.requires_grad_(True)
         self.set_active_adapters(setup)
 
     def freeze_model(self, freeze: bool = True) -> None:
@@ -229,23 +229,10 @@ def attach_bank(model: "PreTrainedModel", architecture: Architecture | None = No
         base.__class__ = adapted_class(type(base))
 
 
-@lru_cache(maxsize=None)
 def adapted_class(cls: type) -> type:
-    """Return the subclass of `cls` that has AdapterMethods, always the same one."""
-    if issubclass(cls, AdapterMethods):
-        return cls
-    return type(
-        cls.__name__,
-        (AdapterMethods, cls),
-        {"__module__": cls.__module__, "__reduce_ex__": _reduce, "_plain_class": cls},
-    )
+    """Return the subclass of `cls` that has AdapterMethods."""
+    return cls if issubclass(cls, AdapterMethods) else made_class(_with_adapters, cls)
 
 
-def _reduce(self: Any, protocol: int) -> tuple[Any, ...]:  # noqa: ARG001  (pickle's signature)
-    # Under its module and name pickle would find the plain class, so it has to be told.
-    return _rebuild, (self._plain_class,), self.__dict__
-
-
-def _rebuild(plain: type) -> Any:
-    cls = adapted_class(plain)
-    return cls.__new__(cls)
+def _with_adapters(cls: type) -> type:
+    return type(cls.__name__, (AdapterMethods, cls), {"__module__": cls.__module__})

@@ -8,6 +8,7 @@ from adapters_runtime.configs import signature
 from adapters_runtime.inject.bank import ATTRIBUTE, AdapterBank, bank_of, base_of
 from adapters_runtime.inject.bottleneck_point import BottleneckPoint
 from adapters_runtime.inject.linear_point import LinearPoint
+from adapters_runtime.inject.point import Point
 
 COLUMNS = {
     "name": "Name",
@@ -23,19 +24,19 @@ def modules_of(bank: AdapterBank, name: str) -> dict[int, dict[str, nn.Module]]:
     """Return {layer: {location: module}}; layer -1 holds what belongs to no layer."""
     bank.require(name)
     found: dict[int, dict[str, nn.Module]] = {}
-    for point in bank.points:
+    for point in bank.of_type(Point):
         if name in point.adapters:
             layer = -1 if point.layer is None else point.layer
             found.setdefault(layer, {})[_location(point)] = point.adapters[name]
     return found
 
 
-def _location(point: nn.Module) -> str:
+def _location(point: Point) -> str:
     if isinstance(point, BottleneckPoint):
         return point.site.key
     if isinstance(point, LinearPoint):
         return "_".join((point.location.field, *point.location.matrices))
-    return str(point.container)
+    return point.container
 
 
 def rows(model: nn.Module) -> list[dict[str, Any]]:

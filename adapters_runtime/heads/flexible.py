@@ -2,16 +2,16 @@
 
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from adapters_runtime.context import current_override
 from adapters_runtime.errors import HeadExists, HeadNotFound
+from adapters_runtime.generated import made_class
 from adapters_runtime.heads.layers import HEADS, HeadConfig, PredictionHead
 from adapters_runtime.heads.own_table import LookUpOwnTable
 from adapters_runtime.heads.summary import summarise
@@ -28,7 +28,7 @@ class FlexibleHeads(AdapterMethods):
 
     @property
     def heads(self) -> dict[str, PredictionHead]:
-        return {name: self._heads[name] for name in self._heads}  # type: ignore[attr-defined, misc]
+        return {name: self._heads[name] for name in self._heads}  # type: ignore[attr-defined]
 
     @property
     def active_head(self) -> str | None:
@@ -147,7 +147,8 @@ class FlexibleHeads(AdapterMethods):
             bank_of(self).end_stream_at(output, invert=True)  # type: ignore[arg-type]
         if head.brings_table:
             # First, so that own rows of an adapter go before the head's table.
-            self.get_input_embeddings().register_forward_hook(LookUpOwnTable(self), prepend=True)  # type: ignore[attr-defined]
+            lookup = self.get_input_embeddings()  # type: ignore[attr-defined]
+            lookup.register_forward_hook(LookUpOwnTable(self), prepend=True)
         self._active_head = head.name
 
     def active_table(self) -> Tensor | None:
@@ -201,7 +202,7 @@ class FlexibleHeads(AdapterMethods):
         summary = summarise(architecture, self.config, hidden, input_ids)
         predicted = self._require_head(name).predict(hidden, summary, labels)
         for key in ("hidden_states", "attentions", "past_key_values"):
-            if key in type(predicted).__dataclass_fields__ and outputs.get(key) is not None:
+            if hasattr(predicted, key) and outputs.get(key) is not None:
                 predicted[key] = outputs[key]
         return predicted
 
@@ -211,9 +212,12 @@ def _label2id(num_labels: int, id2label: dict[int, str] | None) -> dict[str, int
     return {label: index for index, label in labels.items()}
 
 
-@lru_cache(maxsize=None)
 def adapter_model_class(base_class: type[PreTrainedModel]) -> type[PreTrainedModel]:
     """Return the class with flexible heads over a base class: BertModel gives BertAdapterModel."""
+    return made_class(_with_heads, base_class)
+
+
+def _with_heads(base_class: Any) -> type:
     family = [c for c in base_class.__mro__ if issubclass(c, PreTrainedModel)][-2]
     prefix = base_class.base_model_prefix
 
@@ -228,19 +232,17 @@ def adapter_model_class(base_class: type[PreTrainedModel]) -> type[PreTrainedMod
     body = {
         "__module__": __name__,
         "__init__": __init__,
-        "__reduce_ex__": _reduce,
         "forward": _signed(base_class.forward),
-        "_base_class": base_class,
     }
     name = base_class.__name__.removesuffix("Model") + "AdapterModel"
-    return type(name, (FlexibleHeads, family), body)  # type: ignore[return-value]
+    return type(name, (FlexibleHeads, family), body)
 
 
 def _signed(base_forward: Callable[..., Any]) -> Callable[..., Any]:
     """Give `_forward` the base's signature, from which the Trainer learns which columns to keep."""
 
     def forward(self: FlexibleHeads, *args: Any, **kwargs: Any) -> ModelOutput:
-        return self._forward(*args, **kwargs)  # noqa: SLF001  (the class's own method)
+        return self._forward(*args, **kwargs)
 
     signature = inspect.signature(base_forward)
     parameters = [p for p in signature.parameters.values() if p.name != "labels"]
@@ -252,15 +254,6 @@ def _signed(base_forward: Callable[..., Any]) -> Callable[..., Any]:
     plain = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
     forward.__signature__ = signature.replace(parameters=[*plain, *extra, *catch_all])  # type: ignore[attr-defined]
     return forward
-
-
-def _reduce(self: Any, protocol: int) -> tuple[Any, ...]:  # noqa: ARG001  (pickle's signature)
-    return _rebuild, (self._base_class,), self.__dict__
-
-
-def _rebuild(base_class: type[PreTrainedModel]) -> Any:
-    cls = adapter_model_class(base_class)
-    return cls.__new__(cls)
 
 
 class AutoAdapterModel:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import (
     MaskedLMOutput,
-    ModelOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from transformers.utils.generic import ModelOutput
 
 from adapters_runtime.methods.activations import Activation
 
@@ -41,7 +41,7 @@ class PredictionHead(nn.Sequential):
 
     @abstractmethod
     def predict(self, hidden: Tensor, summary: Tensor, labels: Tensor | None) -> ModelOutput:
-        """hidden is (batch, length, width), summary (batch, width): one vector for the sequence."""
+        """Hidden is (batch, length, width), summary (batch, width): one vector for the sequence."""
 
     @property
     def id2label(self) -> dict[int, str]:
@@ -61,7 +61,7 @@ class ClassificationHead(PredictionHead):
     def build(cls, name: str, config: HeadConfig, model_config: Any) -> "ClassificationHead":
         return cls(name, config, *_classifier(config, model_config))
 
-    def predict(self, hidden: Tensor, summary: Tensor, labels: Tensor | None) -> ModelOutput:  # noqa: ARG002  (of the contract)
+    def predict(self, hidden: Tensor, summary: Tensor, labels: Tensor | None) -> ModelOutput:
         logits = self(summary)
         loss = None if labels is None else self.loss(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
@@ -90,7 +90,7 @@ class TaggingHead(PredictionHead):
     def build(cls, name: str, config: HeadConfig, model_config: Any) -> "TaggingHead":
         return cls(name, config, *_classifier(config, model_config))
 
-    def predict(self, hidden: Tensor, summary: Tensor, labels: Tensor | None) -> ModelOutput:  # noqa: ARG002  (of the contract)
+    def predict(self, hidden: Tensor, summary: Tensor, labels: Tensor | None) -> ModelOutput:
         logits = self(hidden)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
         return TokenClassifierOutput(loss=loss, logits=logits)
@@ -116,7 +116,7 @@ class MaskedLMHead(PredictionHead):
         modules.append(nn.Linear(width, model_config.vocab_size, bias=config.get("bias", True)))
         return cls(name, config, *modules)
 
-    def predict(self, hidden: Tensor, summary: Tensor, labels: Tensor | None) -> ModelOutput:  # noqa: ARG002  (of the contract)
+    def predict(self, hidden: Tensor, summary: Tensor, labels: Tensor | None) -> ModelOutput:
         logits = self(hidden)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
         return MaskedLMOutput(loss=loss, logits=logits)
@@ -135,9 +135,9 @@ HEADS: dict[str, type[PredictionHead]] = {
 
 def _classifier(config: HeadConfig, model_config: Any) -> list[nn.Module]:
     width = model_config.hidden_size
-    dropout = config.get("dropout_prob")
+    dropout: float | None = config.get("dropout_prob")
     if dropout is None:
-        dropout = getattr(model_config, "hidden_dropout_prob", 0.0)
+        dropout = float(getattr(model_config, "hidden_dropout_prob", 0.0))
     modules: list[nn.Module] = []
     for _ in range(config["layers"] - 1):
         modules += [

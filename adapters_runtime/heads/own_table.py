@@ -1,8 +1,8 @@
 """A language modelling head that brings its own token embedding.
 
-AdapterHub's library ties such a head to the base's embedding and saves the weight with the head, so a
-head that was trained with its embedding comes with another table than the base's. It is used on both
-ends while the head is active; the base's own stays as it is for all others.
+AdapterHub's library ties such a head to the base's embedding and saves the weight with the head, so
+a head that was trained with its embedding comes with another table than the base's. It is used on
+both ends while the head is active; the base's own stays as it is for all others.
 """
 
 from typing import Any

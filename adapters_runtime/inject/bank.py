@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
-
 from torch import nn
 
 from adapters_runtime.architectures import Architecture
@@ -33,6 +32,8 @@ class AdapterBank(nn.Module):
         self.info: dict[str, AdapterInfo] = {}
         self.tokenizer: Any = None
         """The tokenizer, or the path of its file, for the base's identity."""
+        self.identity_memory: tuple[Any, dict[Any, Any]] | None = None
+        """State of the base's parameters, and their digests; see `adapters_runtime.identity`."""
         self.base_name: dict[str, str | None] = {}
         """`name` and `revision` under which others find the base."""
         self.points = nn.ModuleList(place(base, architecture, self.activations))
@@ -57,7 +58,8 @@ class AdapterBank(nn.Module):
         if name in self.configs:
             raise AdapterExists(name)
         for member in parts_of(config):
-            if not any([point.add(name, member) for point in self.points]):  # all, not the first
+            added = [point.add(name, member) for point in self.of_type(Point)]
+            if not any(added):
                 self._discard(name)
                 sites = sorted(
                     {site.key for stack in self.architecture.stacks for site in stack.sites}

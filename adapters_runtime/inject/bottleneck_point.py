@@ -21,7 +21,7 @@ from adapters_runtime.methods.bottleneck import Bottleneck
 
 
 class ResidualState(NamedTuple):
-    """h and r, (batch, length, width). `complete`: h is the sub-block's output, r and norm included."""
+    """h and r, (batch, length, width). `complete`: h has r and the norm in it already."""
 
     h: Tensor
     r: Tensor
@@ -108,7 +108,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
     def holds(self, name: str) -> bool:
         return name in self.adapters
 
-    def apply(self, name: str, state: ResidualState) -> ResidualState:
+    def leaf(self, name: str, state: ResidualState) -> ResidualState:
         adapter = self.adapters[name]
         assert isinstance(adapter, Bottleneck)
         norm = None if self._norm is None else self.norm

@@ -38,7 +38,7 @@ class Place(ABC, Generic[State]):
     def holds(self, name: str) -> bool: ...
 
     @abstractmethod
-    def apply(self, name: str, state: State) -> State: ...
+    def leaf(self, name: str, state: State) -> State: ...
 
     @abstractmethod
     def size(self, state: State, dim: int) -> int: ...
@@ -59,7 +59,7 @@ class Place(ABC, Generic[State]):
 def evaluate(place: Place[State], block: AdapterCompositionBlock | str, state: State) -> State:
     """Return the state after `block`; adapters that do not stand at this place change nothing."""
     if isinstance(block, str):
-        return place.apply(block, state) if place.holds(block) else state
+        return place.leaf(block, state) if place.holds(block) else state
     if not any(place.holds(name) for name in block.flatten()):
         return state
     if not isinstance(block, place.blocks):

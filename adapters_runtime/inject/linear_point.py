@@ -5,7 +5,6 @@ can be adapted. Merging folds an adapter into the weights and takes the hook awa
 """
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -121,7 +120,7 @@ class LinearPoint(Point, Place[LinearState]):
     def holds(self, name: str) -> bool:
         return name in self.adapters
 
-    def apply(self, name: str, state: LinearState) -> LinearState:
+    def leaf(self, name: str, state: LinearState) -> LinearState:
         method = self._method(name)
         bias = self._bias()
         if len(self.widths) == 1:
@@ -191,7 +190,7 @@ class LinearPoint(Point, Place[LinearState]):
     # --- merging
 
     def merge(self, name: str) -> None:
-        """Fold an adapter into the weights, keeping the originals; nothing of it runs afterwards."""
+        """Fold an adapter into the weights, keeping the originals; nothing of it runs then."""
         if self.merged is not None:
             raise MergeStateError(
                 f"adapter {self.merged!r} is merged already; call reset_adapter() before {name!r}"

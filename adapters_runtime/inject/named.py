@@ -1,4 +1,4 @@
-"""Modules under names that torch would refuse: adapters may be called `en/wiki@ukp` or `forward`."""
+"""Modules under names that torch would refuse: `en/wiki@ukp`, `forward`."""
 
 from collections.abc import Iterator
 from urllib.parse import quote

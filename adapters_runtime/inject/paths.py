@@ -21,7 +21,8 @@ def find(root: nn.Module, path: str) -> nn.Module:
 def path_within(layer: nn.Module, path: str) -> str:
     """Return the alternative of `path` that the layer has."""
     target = find(layer, path)
-    return next(name for name, module in layer.named_modules() if module is target)
+    names = {module: name for name, module in layer.named_modules()}
+    return str(names[target])
 
 
 def in_features(module: nn.Module) -> int:

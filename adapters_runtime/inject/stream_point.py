@@ -72,7 +72,7 @@ class StreamPlace(Place[StreamState]):
     def holds(self, name: str) -> bool:
         return name in self.point.adapters
 
-    def apply(self, name: str, state: StreamState) -> StreamState:
+    def leaf(self, name: str, state: StreamState) -> StreamState:
         return state._replace(stream=self.act(self.point.adapters[name], state))
 
     def size(self, state: StreamState, dim: int) -> int:
@@ -115,7 +115,7 @@ class InvertiblePoint(Point):
         return NICE(self.width, factor, config.non_linearity)
 
     def end_at(self, output_embedding: nn.Module) -> None:
-        """Undo the transformation before this module, the LM head's projection to the vocabulary."""
+        """Undo the transformation before this module, which projects to the vocabulary."""
         self.add_hook(Hook(Outside(output_embedding), InvertInput(self.end), pre=True))
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing the files of an adapter's folder: JSON, and tensors without pickle's powers."""
+"""Reading and writing the files of an adapter's folder: JSON, and tensors without pickle."""
 
 import json
 import pickle

@@ -115,7 +115,7 @@ def prepare(
 def _build(
     bank: AdapterBank, config: AdapterConfig, tensors: dict[str, Tensor], name: str, source: Path
 ) -> str:
-    """Build the adapter under a name nobody can ask for, or raise and leave nothing of it behind."""
+    """Build the adapter under a name nobody can ask for, or raise and leave nothing behind."""
     temporary = f"\0{name}"
     bank.add(temporary, config)
     parameters = {

@@ -1,6 +1,6 @@
 """A prediction head's files: a flexible head, or the head a model was built with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,9 @@ def save(model: "PreTrainedModel", folder: Path, name: str, document: dict[str, 
         _write(folder, {**document, "name": None, "config": None, **labels}, static, "")
 
 
-def _write(folder: Path, document: dict[str, Any], tensors: dict[str, Tensor], prefix: str) -> None:
+def _write(
+    folder: Path, document: dict[str, Any], tensors: Mapping[str, Tensor], prefix: str
+) -> None:
     files.write_json(folder / files.HEAD_CONFIG, document)
     files.write_tensors(
         folder / files.HEAD_WEIGHTS[0], {prefix + key: tensor for key, tensor in tensors.items()}

@@ -32,8 +32,8 @@ def hub_adapter(model: nn.Module, name: str, base: identity.BaseIdentity) -> dic
 
 
 def hub_base(model: nn.Module, base: identity.BaseIdentity) -> dict[str, Any]:
-    """Return the document hub_base.json: what registers the base with a hub. No weights are in it."""
-    config: dict[str, Any] = model.config.to_diff_dict()  # type: ignore[operator, union-attr, assignment]
+    """Return the document hub_base.json, which registers the base with a hub; it has no weights."""
+    config: dict[str, Any] = model.config.to_diff_dict()  # type: ignore[operator, union-attr]
     config["model_type"] = model.config.model_type  # type: ignore[union-attr]
     return {
         "identity": base.as_dict(),

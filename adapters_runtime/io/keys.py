@@ -1,4 +1,4 @@
-"""Names of tensors in AdapterHub's files: old spellings, the base's prefix, the adapter's own name."""
+"""Names of tensors in AdapterHub's files: old spellings, the base's prefix, the adapter's name."""
 
 import re
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ DUPLICATE = ".adapter_norm_before."
 def normalise(
     tensors: Mapping[str, Tensor], architecture: Architecture, saved_name: str, name: str
 ) -> dict[str, Tensor]:
-    """Return the tensors under today's names, relative to the base, for an adapter called `name`."""
+    """Return the tensors under today's names, relative to the base, for an adapter `name`."""
     return {
         _renamed(_relative(_respelled(key), architecture), saved_name, name): tensor
         for key, tensor in tensors.items()

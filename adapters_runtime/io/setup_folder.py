@@ -38,7 +38,7 @@ def load_setup(
     prepared = _prepare_all(model, folder, setup, lock, allow_base_mismatch=allow_base_mismatch)
     for adapter in prepared:
         adapter.install()
-    model.set_active_adapters(setup)  # type: ignore[attr-defined, operator]
+    model.set_active_adapters(setup)  # type: ignore[operator]
     head = lock.get("head")
     if isinstance(head, str) and head in getattr(model, "heads", {}):
         model.active_head = head  # type: ignore[assignment]
@@ -62,7 +62,8 @@ def swap_slot(model: "PreTrainedModel", slot: str, folder: str | Path) -> None:
 def check_contract(bank: AdapterBank, slot: str, offered: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the layers to leave out for an adapter to stand in `slot`, or raise ContractError."""
     activation = bank.activations.current()
-    reasons, leave_out = [], set()
+    reasons: list[str] = []
+    leave_out: set[int] = set()
     for name in () if activation is None else activation.names:
         requirement = hub_files.requirements(bank, name).get(slot) if name != slot else None
         if requirement is None:

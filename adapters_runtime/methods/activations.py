@@ -1,5 +1,7 @@
 """Activation functions by the names that configurations use."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN, get_activation
@@ -14,7 +16,7 @@ class Activation(nn.Module):
         super().__init__()
         self.name = name.lower()
         if self.name == "leakyrelu":
-            self.function = F.leaky_relu
+            self.function: Callable[[Tensor], Tensor] = F.leaky_relu
         elif self.name in ACT2FN:
             self.function = get_activation(self.name)
         else:
@@ -24,5 +26,4 @@ class Activation(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        activated: Tensor = self.function(x)
-        return activated
+        return self.function(x)

@@ -28,11 +28,11 @@ class LinearMethod(nn.Module, ABC):
 
 
 class StreamMethod(nn.Module, ABC):
-    """A bijection of the hidden stream: forward after the embeddings, inverse before the LM head."""
+    """A bijection of the hidden stream: forward after the embeddings, inverse before an LM head."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """x and the result are (batch, length, width)."""
+        """X and the result are (batch, length, width)."""
 
     @abstractmethod
     def inverse(self, y: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
-"""Bottleneck adapters: a down projection, an activation and an up projection in the residual stream.
+"""Bottleneck adapters: projection down, activation, projection up, in the residual stream.
 
     sequential:  y = h' + s · W_up f(W_down x),   x = norm(h + r) or h
     parallel:    y = h + s · W_up f(W_down r)
 
 h is the sub-layer's output and r the residual stream that the model adds to it. Sources: Houlsby et
-al. 2019, https://arxiv.org/abs/1902.00751, section 2.1; Pfeiffer et al. 2020, https://arxiv.org/abs/2005.00247,
-appendix A; parallel: He et al. 2021, https://arxiv.org/abs/2110.04366, section 3.3; Adapter+: Steitz & Roth
-2024, https://arxiv.org/abs/2406.06820, section 3.
+al. 2019, https://arxiv.org/abs/1902.00751, section 2.1; Pfeiffer et al. 2020,
+https://arxiv.org/abs/2005.00247; parallel: He et al. 2021, https://arxiv.org/abs/2110.04366,
+section 3.3; Adapter+: Steitz & Roth 2024, https://arxiv.org/abs/2406.06820.
 """
 
 import math

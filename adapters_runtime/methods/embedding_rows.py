@@ -1,8 +1,8 @@
 """Own rows of the token embedding for some token ids; all other ids keep the base's rows.
 
-Source: MAD-X 2.0 replaces the whole embedding of a language (Pfeiffer et al. 2021, "UNKs Everywhere",
-https://arxiv.org/abs/2012.15562, section 3); rows for the tokens a language really uses carry the
-same effect at a fraction of the size. A tied output embedding sees the same rows.
+Source: MAD-X 2.0 replaces the whole embedding of a language (Pfeiffer et al. 2021, "UNKs
+Everywhere", https://arxiv.org/abs/2012.15562, section 3); rows for the tokens that a language
+really uses are the same idea at a fraction of the size. A tied output embedding sees them too.
 """
 
 from collections.abc import Sequence

@@ -2,8 +2,8 @@
 
     y = l ⊙ (x Wᵀ + b)
 
-Source: Liu et al. 2022, https://arxiv.org/abs/2205.05638, section 3.3. The factors start at one. The one
-parameter keeps the name `lora_B` and the shape (out, 1) that AdapterHub's files give it.
+Source: Liu et al. 2022, https://arxiv.org/abs/2205.05638, section 3.3. The factors start at one.
+The one parameter keeps the name `lora_B` and the shape (out, 1) of AdapterHub's files.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from adapters_runtime.methods.base import LinearMethod
 class IA3(LinearMethod):
     """One factor per output feature, over all parts."""
 
-    def __init__(self, in_features: int, widths: Sequence[int], config: LoRAConfig) -> None:  # noqa: ARG002  (one signature for all)
+    def __init__(self, in_features: int, widths: Sequence[int], config: LoRAConfig) -> None:
         super().__init__()
         self.scaling = config.alpha
         self.lora_B = nn.Parameter(torch.ones(sum(widths), 1))
 
-    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: ARG002  (of the contract)
+    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return y * self.factor()
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:

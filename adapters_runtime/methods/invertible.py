@@ -2,8 +2,8 @@
 
     (a, b) = split(x);   a' = a + F(b);   b' = b + G(a');   y = [a', b']
 
-Source: Dinh et al. 2015, https://arxiv.org/abs/1410.8516, section 3.2; in language adapters: Pfeiffer
-et al. 2020 (MAD-X), https://arxiv.org/abs/2005.00052, section 4.1.3. The inverse subtracts in the
+Source: Dinh et al. 2015, https://arxiv.org/abs/1410.8516, section 3.2; in language adapters:
+Pfeiffer et al. 2020 (MAD-X), https://arxiv.org/abs/2005.00052. The inverse subtracts in the
 opposite order and is exact up to rounding.
 """
 
@@ -39,10 +39,8 @@ class NICE(StreamMethod):
 
 def _coupling(inputs: int, outputs: int, reduction_factor: float, activation: str) -> nn.Sequential:
     hidden = int(inputs // reduction_factor)
-    net = nn.Sequential(
-        nn.Linear(inputs, hidden), Activation(activation), nn.Linear(hidden, outputs)
-    )
-    for layer in (net[0], net[2]):
+    down, up = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
+    for layer in (down, up):
         nn.init.normal_(layer.weight, std=0.02)
         nn.init.zeros_(layer.bias)
-    return net
+    return nn.Sequential(down, Activation(activation), up)

@@ -2,12 +2,12 @@
 
     y = x Wᵀ + b + (alpha / r) · B A x
 
-Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.1. A starts random and B at zero, so
-a fresh adapter leaves the model's output unchanged. Several maps that share their input (the query
-and value of a fused projection) are adapted by one module: A holds r rows for each of them.
+Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.1. A starts random and B at
+zero, so a fresh adapter leaves the model's output unchanged. Several maps that share their input
+(query and value of a fused projection) are adapted by one module: A holds r rows for each.
 
-With `use_gating` (UniPELT: Mao et al. 2022, https://arxiv.org/abs/2110.07577, section 3.2) the update is
-scaled by a gate, the mean over tokens of sigmoid(w x + c), in place of alpha / r.
+With `use_gating` (UniPELT: Mao et al. 2022, https://arxiv.org/abs/2110.07577, section 3.2) the
+update is scaled by a gate, the mean over tokens of sigmoid(w x + c), in place of alpha / r.
 """
 
 import math
@@ -49,7 +49,7 @@ class LoRA(LinearMethod):
             nn.init.normal_(self.gate.weight, std=0.02)
             nn.init.zeros_(self.gate.bias)
 
-    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: ARG002  (of the contract)
+    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         update = self._update(self.dropout(x))
         if self.gate is None:
             return torch.add(y, update, alpha=self.scaling)
