@@ -23,8 +23,10 @@ SHOWN_ELSEWHERE = 20
 """How many versions for other bases an explanation shows when there are none for this one."""
 
 # Not the whole document: the digests of its tensors can take megabytes, and no rule reads them.
-_PARTS = ("base", "signature", "requires", "setup", "head", "card", "datasets", "configuration")
-_FIELDS = (*_PARTS, "files")
+_FIELDS = (
+    *("kind", "base", "signature", "requires", "setup", "head", "languages", "datasets", "card"),
+    *("configuration", "files"),
+)
 
 
 def candidates_for(
@@ -181,8 +183,10 @@ def _needed(
 
 
 def _conditions(need: Need) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [Version.kind == _kind(need)]
-    if need.language is not None:
+    kind = _kind(need)
+    conditions: list[ColumnElement[bool]] = [Version.kind == kind]
+    # A task adapter may be for several languages; R5 compares them all.
+    if need.language is not None and kind == "language":
         code = names.parse_language(need.language).partition("-")[0]
         conditions.append(or_(Version.language == code, Version.language.startswith(f"{code}-")))
     return conditions
@@ -232,8 +236,6 @@ def _candidate(row: Row[Any]) -> Candidate:
         content=version.content,
         state=version.state,
         successor=version.successor,
-        kind=version.kind,
-        language=version.language,
         **_from_document(row),
     )
 
@@ -246,12 +248,15 @@ def _from_document(row: Row[Any]) -> dict[str, Any]:
     requires: dict[str, Any] | None = row.requires
     head: dict[str, Any] | None = row.head
     labels = (head or {}).get("labels")
+    signature = Signature.model_validate(row.signature)
     return {
+        "kind": row.kind,
         "base": BaseIdentity.model_validate(row.base),
-        "signature": Signature.model_validate(row.signature),
+        "signature": signature,
         "requires": None
         if requires is None
         else {slot: Requirement.model_validate(each) for slot, each in requires.items()},
+        "languages": tuple([signature.language] if signature.language else row.languages),
         "trained_in": _tree(row.setup),
         "has_head": head is not None,
         "labels": None if labels is None else tuple(labels),

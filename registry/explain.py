@@ -116,13 +116,25 @@ def _hopeless(index: Index, slot: str, candidate: Candidate) -> list[str]:
     others = [other for other in sorted(index.plan.slots) if other != slot]
     if empty := [other for other in others if not index.open[other]]:
         return [f"fits by itself, but nothing fits the slot {empty[0]!r}"]
+    nearest: dict[str, Candidate] = {}
     for other in others:
-        if not any(index.fits({other: each}, slot, candidate) for each in index.open[other]):
+        fitting = (each for each in index.open[other] if index.fits({slot: candidate}, other, each))
+        if (found := next(fitting, None)) is None:
             shown = index.open[other][:MOST_SHOWN]
             return [
                 line for each in shown for line in index.clashes({other: each}, slot, candidate)
             ]
-    return ["fits some candidates of every other slot, but no combination of them fits together"]
+        nearest[other] = found
+    return _all_clashes(index, nearest, slot, candidate)
+
+
+def _all_clashes(index: Index, nearest: Choice, slot: str, candidate: Candidate) -> list[str]:
+    found: dict[str, None] = {}
+    whole: dict[str, Candidate] = {slot: candidate}
+    for other, partner in nearest.items():
+        found.update(dict.fromkeys(index.clashes(whole, other, partner)))
+        whole[other] = partner
+    return list(found) or index.clashes({}, slot, candidate)
 
 
 def ambiguous(slot: str, equal: Sequence[Candidate]) -> ResolutionImpossible:

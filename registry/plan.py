@@ -38,7 +38,7 @@ class Candidate:
     labels: tuple[str, ...] | None = None
     """Labels of its head in order; None when there are none, as in language modelling."""
     has_head: bool = False
-    language: str | None = None
+    languages: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     """What it can be asked for by, in lower case: tasks, tags and datasets."""
     licence: str | None = None

@@ -102,15 +102,18 @@ def need(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
     wanted = plan.slots[slot]
     if not isinstance(wanted, Need):
         return
-    language = candidate.language
-    if wanted.language and not (language and names.language_matches(wanted.language, language)):
-        yield _differs("R5 language", wanted.language, language)
+    if wanted.language and not _speaks(candidate, wanted.language):
+        yield _differs("R5 language", wanted.language, ", ".join(candidate.languages) or None)
     if wanted.kind and candidate.kind != wanted.kind:
         yield _differs("R5 kind", wanted.kind, candidate.kind)
     if wanted.task and wanted.task.lower() not in candidate.tasks:
         yield _differs("R5 task", wanted.task, ", ".join(candidate.tasks) or None)
     if wanted.series and candidate.signature.series != wanted.series:
         yield _differs("R5 series", wanted.series, candidate.signature.series)
+
+
+def _speaks(candidate: Candidate, wanted: str) -> bool:
+    return any(names.language_matches(wanted, offered) for offered in candidate.languages)
 
 
 def _differs(rule: str, wanted: Any, found: Any) -> Finding:

@@ -47,7 +47,7 @@ def candidate(ref, **fields):
 def language(ref, tag="qu", *, series=None, **fields):
     own = {key: fields.pop(key) for key in ("method", "layers", "invertible") if key in fields}
     offered = signature("lang", language=tag, series=series, **own)
-    usual = {"kind": "language", "language": tag, "requires": {}, "signature": offered}
+    usual = {"kind": "language", "languages": (tag,), "requires": {}, "signature": offered}
     return candidate(ref, **(usual | fields))
 
 
