@@ -10,9 +10,9 @@ from adapters_runtime.configs.legacy import upgrade_document
 from adapters_runtime.errors import AdapterError
 from adapters_runtime.shapes import (
     BaseDescription,
+    Shape,
     expected_head_tensors,
     expected_tensors,
-    strip_base_prefix,
     without_copies,
 )
 from registry.errors import InvalidPackage
@@ -135,12 +135,26 @@ def _check_adapter(
         return
     try:
         expected = expected_tensors(name, config, base)
-        found = strip_base_prefix(weights.tensors, base.architecture)
+        prefix = f"{base.architecture.base_prefix}."
     except (AdapterError, ArithmeticError) as error:
         check.problem(CONFIG, f"config: {error}")
         return
     source = f"the configuration, on this {base.model_type},"
-    compare(weights.renamed(found), expected, check, source=source)
+    compare(weights, _as_in_file(expected, weights.tensors, prefix), check, source=source)
+
+
+def _as_in_file(
+    expected: Mapping[str, Shape], found: Collection[str], prefix: str
+) -> dict[str, Shape]:
+    """Return the expected tensors under the names that the file uses.
+
+    Files of models without a head have no prefix, since such a model is its own base.
+    """
+    usual = prefix if any(name.startswith(prefix) for name in found) else ""
+    return {
+        next((n for n in (name, prefix + name) if n in found), usual + name): shape
+        for name, shape in expected.items()
+    }
 
 
 def _copies(names: Collection[str]) -> dict[str, str]:

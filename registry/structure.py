@@ -24,11 +24,6 @@ class Weights:
         tensors = {name: info for name, info in self.tensors.items() if name not in names}
         return replace(self, tensors=tensors)
 
-    def renamed(self, names: Mapping[str, str]) -> "Weights":
-        """Return the same under other names; two tensors that get one name keep their own."""
-        tensors = {names[name]: info for name, info in self.tensors.items()}
-        return replace(self, tensors=tensors) if len(tensors) == len(self.tensors) else self
-
 
 def read_weights(package: Package, file: str, check: Check) -> Weights | None:
     """Read the header of a file, noting what is wrong with it."""

@@ -1,219 +1,242 @@
-"""Adapter folders as `save_adapter` writes them, for a tiny BERT, made without torch.
-
-base(...)       the document hub_base.json: identity, configuration and tensor index
-language(...)   a bottleneck with invertible parts, for one language
-task(...)       a bottleneck with a classification head, trained on top of a language adapter
-"""
+"""Adapter folders and base models for tests, made without torch: tensors are seeded noise."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+import random
+import struct
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import save_file
+from adapters_runtime.configs import AdapterConfig, load_config, signature
+from adapters_runtime.shapes import BaseDescription, expected_head_tensors, expected_tensors
+from registry import strictjson
+from registry.schemas import BaseModelIn
 
-HIDDEN, LAYERS, FEED_FORWARD, VOCABULARY, POSITIONS = 32, 2, 48, 97, 64
-SCHEMA = "hub.adapter/1"
-
-
-def digest(text: object) -> str:
-    return "sha256:" + hashlib.sha256(str(text).encode()).hexdigest()
-
-
-# --- the base ------------------------------------------------------------------------------------
+Shape = tuple[int, ...]
+ITEM = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4}
+REVISION = "0" * 40
 
 
-def base(name: str = "tiny-bert", *, hidden: int = HIDDEN) -> dict[str, Any]:
-    """Return a base's registration. Another `hidden` is another structure, a name other weights."""
-    body = _body_shapes(hidden)
-    embeddings = {
-        "embeddings.word_embeddings.weight": [VOCABULARY, hidden],
-        "embeddings.position_embeddings.weight": [POSITIONS, hidden],
-        "embeddings.token_type_embeddings.weight": [2, hidden],
-        "embeddings.LayerNorm.weight": [hidden],
-        "embeddings.LayerNorm.bias": [hidden],
+def sha(*parts: object) -> str:
+    return "sha256:" + hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+# --- safetensors ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Tensor:
+    dtype: str
+    shape: Shape
+    data: bytes
+
+
+def noise(shape: Shape, dtype: str, seed: object) -> Tensor:
+    """Return small finite values: no byte of theirs is one of an exponent that is full."""
+    count = 1
+    for size in shape:
+        count *= size
+    data = bytearray(random.Random(repr((seed, shape, dtype))).randbytes(count * ITEM[dtype]))
+    for last in range(ITEM[dtype] - 1, len(data), ITEM[dtype]):
+        data[last] &= 0xBB  # the sign and some of the exponent's bits, never all
+    return Tensor(dtype, shape, bytes(data))
+
+
+def safetensors(tensors: dict[str, Tensor]) -> bytes:
+    header, blob = {}, b""
+    for name, tensor in tensors.items():
+        offsets = [len(blob), len(blob) + len(tensor.data)]
+        header[name] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": offsets,
+        }
+        blob += tensor.data
+    text = json.dumps(header | {"__metadata__": {"format": "pt"}}).encode()
+    return struct.pack("<Q", len(text)) + text + blob
+
+
+# --- bases ---------------------------------------------------------------------------------------
+
+
+def bert(
+    layers: int = 3, width: int = 8, vocabulary: int = 50, kind: str = "bert"
+) -> BaseDescription:
+    inner = 2 * width
+    tensors: dict[str, Shape] = {
+        "embeddings.word_embeddings.weight": (vocabulary, width),
+        "embeddings.position_embeddings.weight": (32, width),
+        "embeddings.LayerNorm.weight": (width,),
+        "pooler.dense.weight": (width, width),
     }
-    shapes = embeddings | body
-    return {
-        "identity": {
-            "name": name,
-            "revision": "0" * 40,
-            "structure": _structure(body),
-            "body": digest(f"body of {name}"),
-            "embeddings": digest(f"embeddings of {name}"),
-            "tokenizer": digest(f"tokenizer of {name}"),
-        },
-        "config": {
-            "model_type": "bert",
-            "hidden_size": hidden,
-            "num_hidden_layers": LAYERS,
-            "num_attention_heads": 4,
-            "intermediate_size": FEED_FORWARD,
-            "vocab_size": VOCABULARY,
-            "max_position_embeddings": POSITIONS,
-        },
-        "tensors": {key: {"dtype": "F32", "shape": shape} for key, shape in shapes.items()},
-        "aliases": [],
-    }
-
-
-def _body_shapes(hidden: int) -> dict[str, list[int]]:
-    maps = {
-        "attention.self.query": (hidden, hidden),
-        "attention.self.key": (hidden, hidden),
-        "attention.self.value": (hidden, hidden),
-        "attention.output.dense": (hidden, hidden),
-        "intermediate.dense": (FEED_FORWARD, hidden),
-        "output.dense": (hidden, FEED_FORWARD),
-    }
-    norms = ("attention.output.LayerNorm", "output.LayerNorm")
-    shapes: dict[str, list[int]] = {}
-    for layer in range(LAYERS):
+    for layer in range(layers):
         at = f"encoder.layer.{layer}"
-        for path, (rows, columns) in maps.items():
-            shapes |= {f"{at}.{path}.weight": [rows, columns], f"{at}.{path}.bias": [rows]}
-        for path in norms:
-            shapes |= {f"{at}.{path}.weight": [hidden], f"{at}.{path}.bias": [hidden]}
-    return shapes
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            tensors |= _linear(f"{at}.attention.{part}", width, width)
+        tensors |= _linear(f"{at}.intermediate.dense", inner, width)
+        tensors |= _linear(f"{at}.output.dense", width, inner)
+        tensors[f"{at}.output.LayerNorm.weight"] = (width,)
+    config = {"model_type": kind, "hidden_size": width, "num_attention_heads": 2}
+    return BaseDescription(kind, config, tensors)
 
 
-def _structure(body: Mapping[str, list[int]]) -> str:
-    compact = json.dumps(dict(body), sort_keys=True, separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(compact.encode()).hexdigest()
-
-
-# --- adapters ------------------------------------------------------------------------------------
-
-
-def language(folder: Path, tag: str = "qu", *, reduction: int = 4, **changes: Any) -> Path:
-    """Write a language adapter. `changes` replace fields of hub_adapter.json."""
-    name = "lang"
-    width = HIDDEN // reduction
-    half = HIDDEN // 2
-    tensors = _bottlenecks(name, width, seed=tag)
-    for part in ("F", "G"):
-        at = f"bert.invertible_adapters.{name}.{part}"
-        tensors |= _linear(f"{at}.0", half // 2, half, tag) | _linear(
-            f"{at}.2", half, half // 2, tag
-        )
-    about = {
-        "kind": "language",
-        "signature": _signature("lang", method="seq_bn", invertible="nice", language=tag),
-        "languages": [tag],
-        "datasets": [{"name": "wikipedia", "config": tag}],
+def gpt2(layers: int = 2, width: int = 8, vocabulary: int = 50) -> BaseDescription:
+    tensors: dict[str, Shape] = {
+        "wte.weight": (vocabulary, width),
+        "wpe.weight": (32, width),
+        "ln_f.weight": (width,),
     }
-    configuration = _configuration(reduction, inv_adapter="nice", inv_adapter_reduction_factor=2)
-    return _write(folder, name, tensors, configuration, about | changes)
+    for layer in range(layers):
+        at = f"h.{layer}"
+        # Conv1D keeps its weights as (in, out).
+        tensors[f"{at}.attn.c_attn.weight"] = (width, 3 * width)
+        tensors[f"{at}.attn.c_proj.weight"] = (width, width)
+        tensors[f"{at}.mlp.c_fc.weight"] = (width, 4 * width)
+        tensors[f"{at}.mlp.c_proj.weight"] = (4 * width, width)
+    return BaseDescription("gpt2", {"model_type": "gpt2", "n_embd": width, "n_head": 2}, tensors)
 
 
-def task(
-    folder: Path, *, reduction: int = 4, seed: object = 0, labels: tuple[str, ...] = ("no", "yes"),
-    partner: str | None = "nice", **changes: Any,
-) -> Path:  # fmt: skip
-    """Write a task adapter. `partner` is the invertible kind it was trained on; None: alone."""
-    name = "task"
-    tensors = _bottlenecks(name, HIDDEN // reduction, seed=seed)
-    wanted = _signature("lang", method="seq_bn", invertible=partner, language="en")
-    about = {
-        "kind": "task",
-        "signature": _signature("task", method="seq_bn"),
-        "requires": {} if partner is None else {"lang": {"signature": wanted}},
-        "setup": "task" if partner is None else {"Stack": ["lang", "task"]},
-        "languages": ["en"],
-        "datasets": [{"name": "super_glue", "config": "copa", "split": "train"}],
+def llama(layers: int = 2, width: int = 8, vocabulary: int = 50) -> BaseDescription:
+    tensors: dict[str, Shape] = {
+        "embed_tokens.weight": (vocabulary, width),
+        "norm.weight": (width,),
     }
-    _write(folder, name, tensors, _configuration(reduction), about | changes)
-    _write_head(folder, name, labels, seed)
-    return folder
-
-
-def _signature(slot: str, **fields: Any) -> dict[str, Any]:
-    known = {"layers": list(range(LAYERS)), "points": ["output"], "invertible": None}
-    return known | {"slot": slot, "rows": False, "language": None, "series": None} | fields
-
-
-def _configuration(reduction: int, **changes: Any) -> dict[str, Any]:
-    return {
-        "mh_adapter": False,
-        "output_adapter": True,
-        "reduction_factor": reduction,
-        "non_linearity": "relu",
-        "original_ln_before": True,
-        "original_ln_after": True,
-        "residual_before_ln": True,
-    } | changes
-
-
-def _bottlenecks(name: str, width: int, *, seed: object) -> dict[str, np.ndarray]:
-    tensors: dict[str, np.ndarray] = {}
-    for layer in range(LAYERS):
-        at = f"bert.encoder.layer.{layer}.output.adapters.{name}"
-        tensors |= _linear(f"{at}.adapter_down.0", width, HIDDEN, seed)
-        tensors |= _linear(f"{at}.adapter_up", HIDDEN, width, seed)
-    return tensors
-
-
-def _linear(at: str, rows: int, columns: int, seed: object) -> dict[str, np.ndarray]:
-    number = int(digest((at, seed))[7:23], 16)
-    random = np.random.default_rng(number)
-    weight = random.normal(0, 0.02, (rows, columns)).astype("float32")
-    return {f"{at}.weight": weight, f"{at}.bias": np.zeros(rows, dtype="float32")}
-
-
-def _write(
-    folder: Path,
-    name: str,
-    tensors: Mapping[str, np.ndarray],
-    configuration: Mapping[str, Any],
-    about: Mapping[str, Any],
-) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    own_base = about.get("base") or base()
-    fields = {"requires": {}, "setup": None, "training": {}} | dict(about)
-    fields |= {"schema": SCHEMA, "base": own_base["identity"]}
-    write_json(folder / "hub_adapter.json", fields)
-    write_json(folder / "hub_base.json", own_base)
-    write_json(folder / "adapter_config.json", _frame(name) | {"config": dict(configuration)})
-    save_file(dict(tensors), folder / "adapter.safetensors")
-    return folder
-
-
-def _write_head(folder: Path, name: str, labels: tuple[str, ...], seed: object) -> None:
-    configuration = {
-        "head_type": "classification",
-        "num_labels": len(labels),
-        "layers": 2,
-        "activation_function": "tanh",
-        "bias": True,
-        "dropout_prob": None,
-        "use_pooler": False,
-        "label2id": {label: index for index, label in enumerate(labels)},
+    for layer in range(layers):
+        at = f"layers.{layer}"
+        for name, out in (("q", width), ("k", width // 2), ("v", width // 2), ("o", width)):
+            tensors[f"{at}.self_attn.{name}_proj.weight"] = (out, width)
+        for name in ("gate", "up"):
+            tensors[f"{at}.mlp.{name}_proj.weight"] = (2 * width, width)
+        tensors[f"{at}.mlp.down_proj.weight"] = (width, 2 * width)
+    config = {
+        "model_type": "llama",
+        "hidden_size": width,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
     }
-    write_json(folder / "head_config.json", _frame(name) | {"config": configuration})
-    at = f"heads.{name}"
-    tensors = _linear(f"{at}.1", HIDDEN, HIDDEN, seed) | _linear(
-        f"{at}.4", len(labels), HIDDEN, seed
+    return BaseDescription("llama", config, tensors)
+
+
+def _linear(path: str, out: int, inputs: int) -> dict[str, Shape]:
+    return {f"{path}.weight": (out, inputs), f"{path}.bias": (out,)}
+
+
+def registration(base: BaseDescription, name: str = "tiny/bert", seed: object = 0) -> BaseModelIn:
+    """Return what registers a base: digests of weights nobody has, of a structure that fits."""
+    apart = (*base.architecture.embedding_parameters, *base.architecture.pooler_parameters)
+    body = {name: list(shape) for name, shape in base.tensors.items() if not name.startswith(apart)}
+    parts = ("body", "embeddings", "tokenizer")
+    return BaseModelIn.model_validate(
+        {
+            "identity": {
+                "name": name,
+                "revision": REVISION,
+                "structure": strictjson.digest(body),
+                **{part: sha(name, seed, part, sorted(base.tensors)) for part in parts},
+            },
+            "config": dict(base.config),
+            "tensors": {
+                name: {"dtype": "F32", "shape": list(shape)} for name, shape in base.tensors.items()
+            },
+            "aliases": [
+                {"part": part, "dtype": dtype, "digest": sha(name, seed, part, dtype)}
+                for part in ("body", "embeddings")
+                for dtype in ("F16", "BF16")
+            ],
+        }
     )
-    save_file(tensors, folder / "model_head.safetensors")
 
 
-def _frame(name: str) -> dict[str, Any]:
-    return {
+# --- folders -------------------------------------------------------------------------------------
+
+HEAD = {
+    "head_type": "classification",
+    "layers": 1,
+    "activation_function": "tanh",
+    "bias": True,
+    "num_labels": 2,
+    "label2id": {"neg": 0, "pos": 1},
+    "use_pooler": False,
+    "dropout_prob": None,
+}
+CARD = "---\nlicense: mit\nlanguage: en\ntags: [a, b]\ntask: ner\n---\n# An adapter\n\nIt adapts.\n"
+
+
+@dataclass
+class Folder:
+    """A package in memory, to be changed and then written."""
+
+    tensors: dict[str, Tensor]
+    head: dict[str, Tensor]
+    documents: dict[str, Any]
+    """JSON files."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """All others; these go before what the fields above would give."""
+
+    def contents(self) -> dict[str, bytes]:
+        made = {path: json.dumps(document).encode() for path, document in self.documents.items()}
+        if self.tensors:
+            made["adapter.safetensors"] = safetensors(self.tensors)
+        if self.head:
+            made["model_head.safetensors"] = safetensors(self.head)
+        return made | self.files
+
+    def write(self, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, data in self.contents().items():
+            (folder / path).write_bytes(data)
+        return folder
+
+
+def make_folder(
+    base: BaseDescription,
+    config: str | AdapterConfig = "seq_bn[reduction_factor=2]",
+    *,
+    identity: dict[str, Any] | None = None,
+    head: dict[str, Any] | None = None,
+    dtype: str = "F32",
+    name: str = "mine",
+    prefix: bool = True,
+    seed: object = 0,
+    hub: dict[str, Any] | None = None,
+    card: str = CARD,
+) -> Folder:
+    """Return a folder as save_adapter writes it; `hub` changes fields of hub_adapter.json."""
+    parsed = load_config(config)
+    start = f"{base.architecture.base_prefix}." if prefix else ""
+    tensors = {
+        start + key: noise(shape, dtype, (seed, key))
+        for key, shape in expected_tensors(name, parsed, base).items()
+    }
+    common = {
         "name": name,
-        "model_type": "bert",
-        "model_class": "BertAdapterModel",
-        "model_name": "tiny-bert",
-        "hidden_size": HIDDEN,
+        "model_type": base.model_type,
+        "model_name": "tiny/bert",
+        "model_class": "Model",
         "version": "adapters.1.3.0",
     }
-
-
-def write_json(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(document, indent=2, sort_keys=True), encoding="utf-8")
-
-
-def edit_json(path: Path, **changes: Any) -> None:
-    """Replace top-level fields of a document."""
-    write_json(path, json.loads(path.read_text("utf-8")) | changes)
+    width = base.config.get("hidden_size", base.config.get("n_embd"))
+    documents: dict[str, Any] = {
+        "adapter_config.json": common | {"config": parsed.to_dict(), "hidden_size": width}
+    }
+    heads = {}
+    if head is not None:
+        documents["head_config.json"] = common | {"config": head}
+        expected = expected_head_tensors(name, head, base)
+        heads = {key: noise(shape, dtype, (seed, key)) for key, shape in expected.items()}
+    if identity is not None:
+        documents["hub_adapter.json"] = {
+            "schema": "hub.adapter/1",
+            "kind": "task",
+            "base": identity,
+            "signature": {
+                "slot": "task",
+                "language": None,
+                "series": None,
+                **signature(parsed, len(base.layers)),
+            },
+            "requires": {},
+            "languages": ["en"],
+        } | (hub or {})
+    return Folder(tensors, heads, documents, {"README.md": card.encode()} if card else {})
