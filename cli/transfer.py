@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,8 +52,13 @@ def upload(
     private: bool,
 ) -> str:
     """Create the adapter when missing, commit the files to a branch, and return the revision."""
-    hub = _huggingface_hub()
-    api = hub.HfApi(endpoint=client.endpoint, token=client.token or False)
+    hub = huggingface_hub()
+    api = hub.HfApi(
+        endpoint=client.endpoint,
+        token=client.token or False,
+        library_name="hubctl",  # by which a server knows that large files may come as a stream
+        library_version=version("hubctl"),
+    )
     operations = [
         hub.CommitOperationAdd(path_in_repo=path, path_or_fileobj=str(local))
         for path, local in files.items()
@@ -71,7 +77,7 @@ def download(
     What huggingface_hub has in its cache is not fetched again, but it is checked all the same: Hub
     clients compare sizes only. A damaged copy in the cache is fetched once more.
     """
-    hub = _huggingface_hub()
+    hub = huggingface_hub()
     wanted: dict[str, Any] = {
         "revision": revision,
         "endpoint": client.endpoint,
@@ -117,7 +123,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _huggingface_hub() -> ModuleType:
+def huggingface_hub() -> ModuleType:
     """Import huggingface_hub set up for a hub that is not huggingface.co.
 
     It reads these settings when it is first imported. Without the first it would send large files

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from cli import transfer
 from cli.main import cli
 from tests.support.server import running_server
 
@@ -41,6 +42,9 @@ def own_settings(tmp_path_factory, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HUBCTL_CREDENTIALS", str(home / "credentials.json"))
     monkeypatch.setenv("HF_HOME", str(home / "hf"))
+    # huggingface_hub reads its settings once, when the first test imports it.
+    constants = transfer.huggingface_hub().constants
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hf" / "hub"))
     return home
 
 
