@@ -160,8 +160,8 @@ _COPIED = (
 
 
 def _names(session: Session, ids: Collection[int]) -> dict[int, str]:
-    rows = session.execute(select(Account.id, Account.name).where(Account.id.in_(ids)))
-    return dict(row.tuple() for row in rows)
+    rows = session.scalars(select(Account).where(Account.id.in_(ids)))
+    return {row.id: row.name for row in rows}
 
 
 def _slots(
