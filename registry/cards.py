@@ -37,22 +37,24 @@ _SCHEMES = {"http", "https", "mailto"}
 # --- HTML ----------------------------------------------------------------------------------------
 
 
-def render(body: str, *, files: str = "") -> str:
+def render(body: str, *, files: str = "", title: str = "") -> str:
     """Return a card's body as HTML that is safe inside a page.
 
     Headings move two levels down, below the page's own; identifiers get a prefix, so that a card
     cannot stand in for a part of the page; images give way to their description, so that opening a
     page tells no third party. `files` is the address below which relative links are looked up;
-    without it they lose their target.
+    without it they lose their target. A first heading that repeats `title` is left out.
     """
-    return _render(body, files)
+    return _render(body, files, title)
 
 
 @lru_cache(maxsize=128)
-def _render(body: str, files: str) -> str:
+def _render(body: str, files: str, title: str) -> str:
     if len(body) > LONGEST_CARD:
         body = body[:LONGEST_CARD].rpartition("\n")[0] + CUT_NOTE
     tokens = _MARKDOWN.parse(_without_comments(body))
+    if tokens and tokens[0].type == "heading_open" and _inline_text(tokens[1]) == title:
+        del tokens[:3]  # its opening, its text, its end
     _place_headings(tokens)
     html = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
     return nh3.clean(
@@ -109,7 +111,7 @@ def _slug(text: str) -> str:
 
 class _Renderer(RendererHTML):
     def image(self, tokens: Sequence[Token], idx: int, _options: OptionsDict, _env: EnvType) -> str:
-        return nh3.clean_text(tokens[idx].content)
+        return f"[image: {nh3.clean_text(tokens[idx].content)}]"
 
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer)

@@ -20,7 +20,7 @@ from registry.models import (
     Version,
 )
 from registry.names import Content, Exact, Latest, Range, RevisionPin, Selector
-from registry.schemas import AdapterOut, FileOut, State, VersionDetail, VersionOut
+from registry.schemas import AdapterOut, FileOut, ManifestDocument, State, VersionDetail, VersionOut
 from registry.versioning import Number, admits
 
 # --- adapters ------------------------------------------------------------------------------------
@@ -107,13 +107,18 @@ def version_detail(
 ) -> VersionDetail:
     """Return a version with its manifest and files. Raises InvalidName, RevisionNotFound."""
     version = find_version(session, adapter, selector)
-    manifest = session.get_one(Manifest, (adapter.id, version.revision_id))
     revision = session.get_one(Revision, (adapter.id, version.revision_id))
     return VersionDetail(
         **version_out(session, version, base_url=base_url).model_dump(),
-        manifest=manifest.document,
+        manifest=session.get_one(Manifest, (adapter.id, version.revision_id)).document,
         files=files(revision),
     )
+
+
+def manifest_of(session: Session, revision: Revision) -> ManifestDocument | None:
+    """Return what a revision was found to be; None if it is no valid adapter, or was not asked."""
+    row = session.get(Manifest, (revision.adapter_id, revision.id))
+    return ManifestDocument.model_validate(row.document) if row is not None else None
 
 
 def files(revision: Revision) -> list[FileOut]:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Row,
     Select,
     SQLColumnExpression,
+    String,
     case,
     func,
     literal,
@@ -35,7 +36,7 @@ from registry.models import Account, Adapter, Manifest, SearchDocument, UtcDateT
 from registry.schemas import FacetValue, SearchHit, SearchPage, Suggestion
 from registry.search_index import Terms
 
-Sort = Literal["relevance", "downloads", "updated"]
+Sort = Literal["relevance", "downloads", "updated", "name"]
 
 LARGEST_PAGE = 100
 MOST_VALUES = 20
@@ -90,20 +91,31 @@ class SearchQuery:
 
 
 def search(session: Session, query: SearchQuery, viewer: Account | None) -> SearchPage:
-    """Return a page of what the viewer may see and the query asks for. Raises InvalidQuery."""
-    query.check()
-    visible = _visible(query, viewer)
-    order = query.order()
-    found = session.execute(_page(session, query, order, visible)).all()
-    rows = found[: query.limit]
-    counts, total = _count(session, query, visible)
+    """Return a page of what the viewer may see and the query asks for, and what else there is.
+
+    Raises InvalidQuery.
+    """
+    found, following = hits(session, query, viewer)
+    counts, total = _count(session, query, _visible(query, viewer))
     return SearchPage(
-        hits=[_hit(row) for row in rows],
+        hits=found,
         total=total,
         total_is_exact=total < COUNTED,
         facets=_facet_values(query, counts),
-        next=_cursor(order, rows[-1]) if len(found) > query.limit else None,
+        next=following,
     )
+
+
+def hits(
+    session: Session, query: SearchQuery, viewer: Account | None
+) -> tuple[list[SearchHit], str | None]:
+    """Return a page of hits without counting, and the place of the next. Raises InvalidQuery."""
+    query.check()
+    order = query.order()
+    found = session.execute(_page(session, query, order, _visible(query, viewer))).all()
+    rows = found[: query.limit]
+    following = _cursor(order, rows[-1]) if len(found) > query.limit else None
+    return [_hit(row) for row in rows], following
 
 
 def suggest(session: Session, prefix: str, viewer: Account | None) -> list[Suggestion]:
@@ -146,6 +158,7 @@ class _Order:
 _BROWSING: dict[Sort, _Order] = {
     "downloads": _Order((Adapter.downloads, Adapter.id), descending=True),
     "updated": _Order((Adapter.updated_at, Adapter.id), descending=True),
+    "name": _Order((Adapter.name, Adapter.id), descending=False),
 }
 
 
@@ -211,7 +224,7 @@ def _as_name(text: str) -> str:
 
 def _bound(value: object) -> ColumnElement[Any]:
     # Said outright: SQLAlchemy would take every integer for one of 32 bits.
-    types = {datetime: UtcDateTime, int: BigInteger, float: Double}
+    types = {datetime: UtcDateTime, int: BigInteger, float: Double, str: String}
     return literal(value, types[type(value)])
 
 
@@ -242,6 +255,7 @@ _PLACES: dict[Sort, tuple[type, ...]] = {
     "relevance": (int, float, int),
     "downloads": (int, int),
     "updated": (str, int),
+    "name": (str, int),
 }
 
 

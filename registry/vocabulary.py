@@ -81,7 +81,13 @@ def method_name(method: str) -> str:
     if method in METHODS:
         return METHODS[method]
     parts = [part.strip() for part in method.split("+") if part.strip()]
-    return " + ".join(METHODS.get(part, part) for part in parts) or method
+    first, *others = [METHODS.get(part, part) for part in parts] or [method]
+    return " + ".join([first, *(_inside(name) for name in others)])
+
+
+def _inside(name: str) -> str:
+    """Return a name as it stands inside a phrase: `embedding rows`, but `LoRA`."""
+    return name[0].lower() + name[1:] if name.partition(" ")[0][1:].islower() else name
 
 
 def label(facet: str, value: str) -> str:
@@ -92,7 +98,17 @@ def label(facet: str, value: str) -> str:
         return method_name(value)
     if facet == "kind":
         return KINDS.get(value, value)
-    return value.replace("-", " ").replace("_", " ") if facet == "task" else value
+    return task_name(value) if facet == "task" else value
+
+
+def task_name(task: str) -> str:
+    """Return a task as a phrase; what looks like a name stays as it is.
+
+    >>> task_name("token-classification"), task_name("NER")
+    ('Token classification', 'NER')
+    """
+    words = task.replace("-", " ").replace("_", " ")
+    return words[:1].upper() + words[1:]
 
 
 # ISO 639-1, and the languages without a two-letter code for which adapters are trained.

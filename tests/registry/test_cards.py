@@ -180,7 +180,13 @@ def test_an_image_gives_way_to_its_description():
     html = cards.render("![loss <curve>](https://tracker.example/pixel.png)")
     assert "<img" not in html
     assert "tracker" not in html
-    assert "loss &lt;curve&gt;" in html
+    assert "[image: loss &lt;curve&gt;]" in html
+
+
+def test_a_heading_that_repeats_the_page_is_left_out():
+    assert "<h3" not in cards.render("# *NER* in German\n\nText.\n", title="NER in German")
+    assert "<h3" in cards.render("Text.\n\n# NER\n", title="NER")
+    assert cards.render("", title="") == ""
 
 
 def test_comments_of_card_templates_are_left_out():

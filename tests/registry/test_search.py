@@ -221,7 +221,7 @@ def test_a_removed_adapter_is_found_no_more(session, add, find, ana):
 # --- pages ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sort", ["relevance", "downloads", "updated"])
+@pytest.mark.parametrize("sort", ["relevance", "downloads", "updated", "name"])
 @pytest.mark.parametrize("words", ["", "equal"])
 def test_pages_show_everything_once_in_one_order(session, add, sort, words):
     for number in range(11):
@@ -265,7 +265,7 @@ def test_a_place_that_is_not_ours_is_refused(session, after):
     [
         ({"facets": {"colour": ["red"]}}, "no facet 'colour'; choose of kind, language"),
         ({"facets": {"language": ["de"] * 21}}, "21 values; 20 at most"),
-        ({"sort": "score"}, "cannot sort by 'score': use relevance, downloads, updated"),
+        ({"sort": "score"}, "cannot sort by 'score': use relevance, downloads, updated, name"),
         ({"limit": 0}, "1 to 100 results, not 0"),
         ({"limit": 101}, "1 to 100 results, not 101"),
     ],
@@ -314,12 +314,13 @@ SYNTAX = [
 ]
 
 
-@pytest.mark.parametrize("typed", SYNTAX)
-def test_nothing_that_is_typed_is_query_syntax(session, add, typed):
+def test_nothing_that_is_typed_is_query_syntax(session, add):
     add("acme/a", "a b")
-    search.search(session, SearchQuery(typed), None)
-    search.search(session, SearchQuery(typed, facets={"language": [typed]}), None)
-    search.suggest(session, typed, None)
+    for typed in SYNTAX:
+        search.search(session, SearchQuery(typed), None)
+        search.search(session, SearchQuery("a", owner=typed), None)
+        search.search(session, SearchQuery(typed, facets={"language": [typed]}), None)
+        search.suggest(session, typed, None)
 
 
 @pytest.fixture

@@ -1,0 +1,15 @@
+"""The catalogue for people: server-rendered pages that work without scripts.
+
+Included last, for `/{owner}/{name}` would match almost any address.
+"""
+
+from fastapi import APIRouter
+
+from web.pages import adapters, assets, home, results
+from web.pages.errors import install
+
+__all__ = ["install", "router"]
+
+router = APIRouter(include_in_schema=False)
+for part in (assets, home, results, adapters):
+    router.include_router(part.router)
