@@ -1,10 +1,10 @@
 """The bank: one module registered on the base model, which owns every adapter parameter."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from adapters_runtime.architectures import Architecture
 from adapters_runtime.composition import AdapterCompositionBlock
@@ -104,12 +104,19 @@ class AdapterBank(nn.Module):
             parameter.requires_grad_(not frozen)
 
     def parameters_of(self, name: str) -> Iterator[nn.Parameter]:
-        return (tensor for _, tensor in self.saved_tensors(name))
+        """Yield what training an adapter changes."""
+        for point in self.of_type(Point):
+            yield from point.parameters_of(name)
 
-    def saved_tensors(self, name: str) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield an adapter's parameters under AdapterHub's names, without the base's prefix."""
+    def saved_tensors(self, name: str) -> Iterator[tuple[str, Tensor]]:
+        """Yield an adapter's tensors under AdapterHub's names, without the base's prefix."""
         for point in self.of_type(Point):
             yield from point.saved_tensors(name)
+
+    def fill(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Copy an adapter's tensors, under the names of `saved_tensors`, into its parameters."""
+        for point in self.of_type(Point):
+            point.fill(name, tensors)
 
     def activate(self, activation: Activation | None) -> None:
         for name in () if activation is None else activation.names:

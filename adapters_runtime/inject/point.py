@@ -4,7 +4,7 @@ Hooks are registered when the first adapter arrives and removed with the last on
 without adapters runs the very operations of the base.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -111,12 +111,34 @@ class Point(nn.Module):
                 return activation.setup
         return None
 
-    def saved_tensors(self, name: str) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield the tensors of an adapter under their names in AdapterHub's files."""
+    def parameters_of(self, name: str) -> Iterator[nn.Parameter]:
+        """Yield what training an adapter changes here."""
         if name in self.adapters:
-            prefix = ".".join(filter(None, (self.path, self.container, name)))
-            for key, tensor in self.adapters[name].named_parameters():
-                yield f"{prefix}.{key}", tensor
+            yield from self.adapters[name].parameters()
+
+    def saved_tensors(self, name: str) -> Iterator[tuple[str, Tensor]]:
+        """Yield the tensors of an adapter under their names in AdapterHub's files.
+
+        Buffers that a file needs are among them: what a method keeps but never trains.
+        """
+        if name in self.adapters:
+            prefix = self.saved_prefix(name)
+            for key, tensor in self.adapters[name].state_dict(keep_vars=True).items():
+                yield prefix + key, tensor
+
+    def saved_prefix(self, name: str) -> str:
+        return ".".join(filter(None, (self.path, self.container, name))) + "."
+
+    def fill(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Copy an adapter's tensors, under the names of `saved_tensors`, to this place."""
+        if name in self.adapters:
+            prefix = self.saved_prefix(name)
+            own = {
+                key.removeprefix(prefix): tensor
+                for key, tensor in tensors.items()
+                if key.startswith(prefix)
+            }
+            self.adapters[name].load_state_dict(own)
 
 
 @contextmanager

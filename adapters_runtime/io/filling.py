@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapters_runtime.errors import TensorMismatch
 
 
 def check_tensors(
-    tensors: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter], subject: str
+    tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], subject: str
 ) -> None:
     """Raise TensorMismatch unless both have the same names and shapes."""
     misshapen = {
@@ -24,6 +24,6 @@ def check_tensors(
 
 
 @torch.no_grad()
-def copy_tensors(tensors: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
+def copy_tensors(tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
     for key, parameter in parameters.items():
         parameter.copy_(tensors[key])

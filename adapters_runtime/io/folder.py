@@ -17,7 +17,7 @@ from adapters_runtime.errors import BaseMismatch, FormatError, TensorMismatch
 from adapters_runtime.info import AdapterInfo
 from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of
 from adapters_runtime.io import files, heads, hub_files, keys
-from adapters_runtime.io.filling import check_tensors, copy_tensors
+from adapters_runtime.io.filling import check_tensors
 from adapters_runtime.io.staging import staged
 
 if TYPE_CHECKING:
@@ -112,21 +112,34 @@ def prepare(
     return Prepared(bank, temporary, name, info, head)
 
 
+def refill(model: "PreTrainedModel", source: Path, name: str) -> None:
+    """Copy a saved state into an adapter (and its head) that the model has, in place.
+
+    The parameters stay the same objects, so an optimiser goes on with them.
+    """
+    bank = bank_of(model)
+    document = _read_description(source)
+    saved_name = str(document.get("name") or source.name)
+    tensors = keys.normalise(_read_weights(source), bank.architecture, saved_name, name)
+    check_tensors(tensors, dict(bank.saved_tensors(name)), str(source))
+    heads.refill(model, source, saved_name, name)
+    bank.fill(name, tensors)
+
+
 def _build(
     bank: AdapterBank, config: AdapterConfig, tensors: dict[str, Tensor], name: str, source: Path
 ) -> str:
     """Build the adapter under a name nobody can ask for, or raise and leave nothing behind."""
     temporary = f"\0{name}"
     bank.add(temporary, config)
-    parameters = {
-        key.replace(temporary, name): parameter for key, parameter in bank.saved_tensors(temporary)
-    }
+    own = dict(bank.saved_tensors(temporary))
     try:
-        check_tensors(tensors, parameters, str(source))
+        found = {key.replace(temporary, name): tensor for key, tensor in own.items()}
+        check_tensors(tensors, found, str(source))
     except TensorMismatch:
         bank.remove(temporary)
         raise
-    copy_tensors(tensors, parameters)
+    bank.fill(temporary, {key: tensors[key.replace(temporary, name)] for key in own})
     return temporary
 
 

@@ -85,6 +85,24 @@ def _read_flexible(
     return ReadHead(install)
 
 
+def refill(model: Any, source: Path, saved_name: str, name: str) -> None:
+    """Copy a saved state into the head that goes with an adapter, in place."""
+    path = find_weights(source)
+    head = getattr(model, "heads", {}).get(name)
+    own = _untied(model, head) if head is not None else static_head(model)
+    if path is None or not own:
+        return
+    prefix = f"heads.{saved_name}."
+    tensors = {key.removeprefix(prefix): t for key, t in files.read_tensors(path).items()}
+    saved = {key: tensor for key, tensor in tensors.items() if key in own}
+    check_tensors(saved, own, str(path))
+    copy_tensors(saved, own)
+
+
+def find_weights(source: Path) -> Path | None:
+    return files.find_weights(source, files.HEAD_WEIGHTS)
+
+
 def _untie(model: nn.Module, head: Any, tensors: dict[str, Tensor]) -> None:
     """Give a head its own projection to the vocabulary if its file has another than the base's."""
     of_base = {id(parameter) for parameter in base_of(model).parameters()}
