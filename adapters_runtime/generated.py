@@ -30,4 +30,4 @@ def _reduce(self: Any, protocol: int) -> tuple[Any, ...]:  # noqa: ARG001  (pick
 
 def _rebuild(builder: Builder, plain: type) -> Any:
     cls = made_class(builder, plain)
-    return cls.__new__(cls)
+    return object.__new__(cls)

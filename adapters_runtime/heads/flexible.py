@@ -152,7 +152,7 @@ class FlexibleHeads(AdapterMethods):
         self._active_head = head.name
 
     def active_table(self) -> Tensor | None:
-        """Return the token embedding that the active head brings, (vocabulary, width), if it does."""
+        """Return the token embedding that the active head brings, (vocabulary, width)."""
         name = self.active_head
         head = None if name is None else self._require_head(name)
         output = head.output_embedding() if head is not None and head.brings_table else None

@@ -128,7 +128,7 @@ class RowsPoint(Point):
         """`embeddings` look up tokens in one shared table."""
         super().__init__("", None, activations)
         self.embedding = Outside(embeddings[0])
-        begin = StreamPlace(self, _embed, "own embedding rows")
+        begin = StreamPlace(self, self._embed, "own embedding rows")
         self.hooks = [Hook(Outside(module), EmbedTokens(begin)) for module in embeddings]
 
     def build(self, config: AdapterConfig) -> nn.Module | None:
@@ -146,6 +146,11 @@ class RowsPoint(Point):
         if output_embedding.weight is self._table():
             self.add_hook(Hook(Outside(output_embedding), ProjectTokens(self)))
 
+    def _embed(self, rows: EmbeddingRows, state: StreamState) -> Tensor:
+        assert state.beside is not None
+        scale = getattr(self.embedding.module, "embed_scale", 1.0)
+        return rows.embed(state.beside, state.stream, scale)
+
     def _table(self) -> nn.Parameter:
         weight: nn.Parameter = self.embedding.module.weight  # type: ignore[assignment]
         return weight
@@ -157,11 +162,6 @@ def _transform(adapter: StreamMethod, state: StreamState) -> Tensor:
 
 def _invert(adapter: StreamMethod, state: StreamState) -> Tensor:
     return adapter.inverse(state.stream)
-
-
-def _embed(adapter: EmbeddingRows, state: StreamState) -> Tensor:
-    assert state.beside is not None
-    return adapter.embed(state.beside, state.stream)
 
 
 class TransformOutput:

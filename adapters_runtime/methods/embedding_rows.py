@@ -29,10 +29,13 @@ class EmbeddingRows(nn.Module):
         self.register_buffer("position", position, persistent=False)
         self.weight = nn.Parameter(embedding.detach()[ids].clone())
 
-    def embed(self, token_ids: Tensor, embedded: Tensor) -> Tensor:
-        """Replace what the base embedded, (..., width), where a token has a row of its own."""
+    def embed(self, token_ids: Tensor, embedded: Tensor, scale: float | Tensor = 1.0) -> Tensor:
+        """Replace what the base embedded, (..., width), where a token has a row of its own.
+
+        `scale` is the factor that some models (Gemma, PLBART) put on what they look up.
+        """
         position = self.position[token_ids]
-        own = F.embedding(position.clamp(min=0), self.weight)
+        own = F.embedding(position.clamp(min=0), self.weight) * scale
         return torch.where((position >= 0).unsqueeze(-1), own, embedded)
 
     def project(self, hidden: Tensor, logits: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Files of the reference library: a sample in tests/data, and all of them where they are at hand.
+"""Files and outputs of the reference library (adapters 1.3.0), all of them in tests/data/golden.
 
 Each folder holds `bases/<base>` and `cases/<base>__<case>/adapters/<name>`.
 """
@@ -16,14 +16,12 @@ from safetensors import safe_open
 from adapters_runtime.architectures import LayerStack
 from adapters_runtime.shapes import BaseDescription, Shape
 
-SAMPLE = Path(__file__).parents[1] / "data" / "golden"
-WHOLE = Path(__file__).parents[3] / "shared" / "golden" / "adapters" / "public"
+ROOT = Path(__file__).parents[1] / "data" / "golden"
 
 
 def folders(kind: str) -> list[Path]:
     """Return every case's folders of one kind, `adapters` or `fusions`."""
-    root = WHOLE if WHOLE.is_dir() else SAMPLE
-    return sorted(root.glob(f"cases/*/{kind}/*"))
+    return sorted(ROOT.glob(f"cases/*/{kind}/*"))
 
 
 def label(folder: Path) -> str:

@@ -1,0 +1,37 @@
+"""Small real models for the runtime's tests, built once and copied for each test."""
+
+import copy
+
+import pytest
+import torch
+
+import adapters_runtime
+from tests.support.tiny_models import build_tiny
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def bare_models():
+    """Return a function that gives a tiny model of a type, without adapters, always the same."""
+    built = {}
+
+    def get(model_type):
+        if model_type not in built:
+            torch.manual_seed(0)
+            built[model_type] = build_tiny(model_type).eval()
+        return copy.deepcopy(built[model_type])
+
+    return get
+
+
+@pytest.fixture
+def adapted(bare_models):
+    """Return a function that gives a tiny model of a type with adapters' methods."""
+
+    def get(model_type):
+        model = bare_models(model_type)
+        adapters_runtime.init(model)
+        return model
+
+    return get
