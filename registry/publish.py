@@ -67,13 +67,17 @@ def publish_revision(
     existing = _versions(session, adapter)
     version = _repeated(existing, wanted, checked)
     created = version is None
+    incoming = _incoming(session, adapter, revision)
     if version is None:
         chosen = _choose(adapter, existing, wanted, checked)
         version = _record(session, adapter, chosen, checked, account)
-        if all(chosen > _number(other) for other in existing if _stands(other)):
+        # A correction of an older line is no news for those who follow main.
+        newest = all(chosen > _number(other) for other in existing if _stands(other))
+        if newest and incoming:
             revisions.point(session, adapter, "branch", revisions.MAIN, revision)
-        search.index_adapter(session, adapter, card=checked.card)
-    _drop_incoming(session, adapter, revision)
+        search.index_adapter(session, adapter, card=checked.card if newest else None)
+    for branch in incoming:  # they have served their purpose
+        session.delete(branch)
     session.flush()
     return Published(version, created, checked.manifest.warnings)
 
@@ -178,17 +182,8 @@ def _document(version: Version) -> ManifestDocument:
 def _record(
     session: Session, adapter: Adapter, number: Number, checked: Checked, account: Account
 ) -> Version:
-    built, document = checked.manifest, checked.manifest.document
-    row = models.Manifest(
-        adapter_id=adapter.id,
-        revision_id=checked.revision_id,
-        digest=built.digest,
-        content=built.content,
-        document=built.json(),
-    )
-    # A revision may have two numbers; its manifest is the same then.
-    session.merge(row)
-    session.flush()
+    document = checked.manifest.document
+    content = _record_manifest(session, adapter, checked).content
     version = Version(
         adapter_id=adapter.id,
         number=str(number),
@@ -196,7 +191,7 @@ def _record(
         minor=number.minor,
         patch=number.patch,
         revision_id=checked.revision_id,
-        content=built.content,
+        content=content,
         published_by=account,
         kind=document.kind,
         method=document.method,
@@ -215,20 +210,35 @@ def _record(
         "version.publish",
         f"{adapter.name}@{number}",
         revision=checked.revision_id,
-        content=built.content,
+        content=content,
     )
     return version
 
 
-def _drop_incoming(session: Session, adapter: Adapter, revision: Revision) -> None:
-    """Remove the branch on which a push was collected: it has served its purpose."""
+def _record_manifest(session: Session, adapter: Adapter, checked: Checked) -> models.Manifest:
+    """Return the revision's manifest, which it has already when it is published a second time."""
+    row = session.get(models.Manifest, (adapter.id, checked.revision_id))
+    if row is None:
+        row = models.Manifest(
+            adapter_id=adapter.id,
+            revision_id=checked.revision_id,
+            digest=checked.manifest.digest,
+            content=checked.manifest.content,
+            document=checked.manifest.json(),
+        )
+        session.add(row)
+        session.flush()
+    return row
+
+
+def _incoming(session: Session, adapter: Adapter, revision: Revision) -> Sequence[Ref]:
+    """Return the branches on which a push collected this revision."""
     branches = select(Ref).where(
         Ref.adapter_id == adapter.id,
         Ref.revision_id == revision.id,
         Ref.name.startswith(revisions.INCOMING),
     )
-    for branch in session.scalars(branches):
-        session.delete(branch)
+    return session.scalars(branches).all()
 
 
 # --- bytes ---------------------------------------------------------------------------------------
