@@ -320,7 +320,7 @@ def _apply(
                 at = head.id if head is not None else NOTHING
                 raise FileNotInRevision(adapter.name, at, operation.path)
         else:
-            prefix = operation.path.rstrip("/") + "/"
+            prefix = operation.path + "/"
             tree = {path: entry for path, entry in tree.items() if not path.startswith(prefix)}
     blobs = _blobs(session, {entry.sha256 for entry in tree.values()})
     for add in added.values():

@@ -68,11 +68,6 @@ def no_discussions(owner: str, name: str) -> dict[str, Any]:  # noqa: ARG001  (p
     return {"discussions": [], "count": 0, "start": 0}
 
 
-@router.get("/api/agent-harnesses")
-def no_harnesses() -> list[Any]:
-    return []
-
-
 @router.post("/v1/telemetry", status_code=204)
 def no_telemetry() -> None:
     """Clients report here what they do; it is not kept."""

@@ -156,7 +156,7 @@ class CommitReader:
             case "deletedFile":
                 operations.append(Delete(_text(value["path"])))
             case "deletedFolder":
-                operations.append(DeleteFolder(_text(value["path"])))
+                operations.append(DeleteFolder(_text(value["path"]).rstrip("/")))
             case _:
                 raise UploadRefused(f"the commit asks for {key!r}, which this hub does not know")
 
