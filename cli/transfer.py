@@ -141,15 +141,26 @@ def huggingface_hub() -> ModuleType:
 @contextmanager
 def _translated(endpoint: str) -> Iterator[None]:
     """Raise huggingface_hub's errors as those of our client, which carry code and hint."""
-    from huggingface_hub import errors  # noqa: PLC0415  (loaded by the caller already)
-
     try:
         yield
-    except errors.HfHubHTTPError as error:
+    except Exception as error:
+        # An upload that fails is reported as a RuntimeError, and why only in its cause.
+        cause = error.__cause__ if isinstance(error, RuntimeError) else None
+        meant = _meaning(endpoint, error) or _meaning(endpoint, cause)
+        if meant is None:
+            raise
+        raise meant from error
+
+
+def _meaning(endpoint: str, error: BaseException | None) -> Exception | None:
+    from huggingface_hub import errors  # noqa: PLC0415  (loaded by the caller already)
+
+    if isinstance(error, errors.HfHubHTTPError):
         if error.response is None:
-            raise Failure(f"the hub did not answer as expected: {error}") from error
-        raise read_error(endpoint, error.response) from error
-    except errors.LocalEntryNotFoundError as error:
-        raise HubUnreachable(endpoint, "the files are not in the cache either") from error
-    except httpx2.TransportError as error:
-        raise HubUnreachable(endpoint, f"the connection broke ({error})") from error
+            return Failure(f"the hub did not answer as expected: {error}")
+        return read_error(endpoint, error.response)
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        return HubUnreachable(endpoint, "the files are not in the cache either")
+    if isinstance(error, httpx2.TransportError):
+        return HubUnreachable(endpoint, f"the connection broke ({error})")
+    return None

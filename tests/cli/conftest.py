@@ -1,5 +1,6 @@
 """A command line of its own for each test: own credentials, own cache, no settings of ours."""
 
+import importlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,8 @@ def own_settings(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HUBCTL_CREDENTIALS", str(home / "credentials.json"))
     monkeypatch.setenv("HF_HOME", str(home / "hf"))
     # huggingface_hub reads its settings once, when the first test imports it.
-    constants = transfer.huggingface_hub().constants
+    transfer.huggingface_hub()
+    constants = importlib.import_module("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hf" / "hub"))
     return home
 

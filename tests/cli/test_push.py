@@ -228,6 +228,8 @@ def test_a_connection_that_breaks_leaves_nothing_behind(api, logged_in, hubctl, 
     assert hubctl("push", folder, "ana/copa").out == "Published ana/copa@1.0.0\n"
 
 
+# huggingface_hub's own way of sending bytes.
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 @pytest.mark.parametrize("moment", [b"PUT /", b"/commit/", b"POST /api/v1/adapters"])
 def test_a_client_that_is_killed_leaves_nothing_behind(tmp_path, hubctl, folder, moment):
     # With this limit files of more than a few lines are sent apart from the commit.
