@@ -27,6 +27,18 @@ class Override:
         self.head_setup = head_setup
 
 
+class Recording:
+    """What one forward pass reports beside its output; see `adapters_runtime.inject.recording`."""
+
+    def __init__(self, caller: Any, owner: "Activations", reports: Iterable[str]) -> None:
+        self.caller = caller
+        """The module whose call asked for it."""
+        self.owner = owner
+        """Tells the model apart from others that run meanwhile."""
+        self.reports: dict[str, dict[str, Any]] = {report: {} for report in reports}
+        self.former: Recording | None = None
+
+
 class _ThreadState(threading.local):
     """The override of this thread and the options of the forward pass that runs in it.
 
@@ -36,6 +48,7 @@ class _ThreadState(threading.local):
 
     def __init__(self) -> None:
         self.override: Override | None = None
+        self.recording: Recording | None = None
 
 
 _thread = _ThreadState()
@@ -61,6 +74,22 @@ class Activations:
     def current(self) -> Activation | None:
         override = current_override()
         return self.own if override is None else override.activation
+
+    def recording(self) -> Recording | None:
+        """Return the recording of the pass of this model that runs in this thread, if there is."""
+        recording = _thread.recording
+        return recording if recording is not None and recording.owner is self else None
+
+    def start_recording(self, recording: Recording) -> None:
+        former = _thread.recording
+        # A pass that was interrupted (Ctrl-C skips hooks) has left its recording behind.
+        stale = former is not None and former.caller is recording.caller
+        recording.former = None if stale else former
+        _thread.recording = recording
+
+    def end_recording(self) -> None:
+        if _thread.recording is not None:
+            _thread.recording = _thread.recording.former
 
 
 class AdapterSetup:

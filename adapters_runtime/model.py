@@ -17,6 +17,7 @@ from adapters_runtime.configs import AdapterConfig, load_config
 from adapters_runtime.context import Activation
 from adapters_runtime.generated import made_class
 from adapters_runtime.inject.bank import ATTRIBUTE, AdapterBank, bank_of, base_of
+from adapters_runtime.inject.recording import record_on
 from adapters_runtime.io import folder
 
 if TYPE_CHECKING:
@@ -178,6 +179,18 @@ class AdapterMethods:
             self.set_active_adapters(name)
         return name
 
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *args: Any,
+        state_dict: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Save the model without its adapters, which have folders of their own (`save_adapter`)."""
+        state = self.state_dict() if state_dict is None else state_dict  # type: ignore[attr-defined]
+        plain = {key: value for key, value in state.items() if ATTRIBUTE not in key.split(".")}
+        super().save_pretrained(save_directory, *args, state_dict=plain, **kwargs)  # type: ignore[misc]
+
     # --- what a hub needs to know
 
     def describe_adapter(self, name: str, **facts: Any) -> None:
@@ -225,8 +238,10 @@ def attach_bank(model: "PreTrainedModel", architecture: Architecture | None = No
     if not hasattr(base, ATTRIBUTE):
         found = architecture or get_architecture(model.config.model_type)
         setattr(base, ATTRIBUTE, AdapterBank(base, found))
+        record_on(base, bank_of(base).activations)
     if base is not model:
         base.__class__ = adapted_class(type(base))
+        record_on(model, bank_of(base).activations)
 
 
 def adapted_class(cls: type) -> type:

@@ -113,6 +113,8 @@ class BottleneckPoint(Point, Place[ResidualState]):
         assert isinstance(adapter, Bottleneck)
         norm = None if self._norm is None else self.norm
         x, residual = adapter.prepare(state.h, state.r, norm)
+        if adapter.gate is not None and self.activations.recording() is not None:
+            self.record_gates(name, self.site.key, adapter.gate_values(x))
         complete = not adapter.config.original_ln_after
         return ResidualState(adapter(x, residual), state.r, complete)
 

@@ -122,6 +122,8 @@ class LinearPoint(Point, Place[LinearState]):
 
     def leaf(self, name: str, state: LinearState) -> LinearState:
         method = self._method(name)
+        if self.activations.recording() is not None:
+            self._record_gates(name, method, state.x)
         bias = self._bias()
         if len(self.widths) == 1:
             return LinearState(state.x, method.adapt(state.x, state.y, self._weight(), bias))
@@ -132,6 +134,11 @@ class LinearPoint(Point, Place[LinearState]):
             None if bias is None else self.select(name, bias, 0),
         )
         return LinearState(state.x, self.replace(name, state.y, y, -1))
+
+    def _record_gates(self, name: str, method: LinearMethod, x: Tensor) -> None:
+        gates = method.gates(x)
+        if gates is not None:
+            self.record_gates(name, self.location.field, gates)
 
     def _method(self, name: str) -> LinearMethod:
         method = self.adapters[name]

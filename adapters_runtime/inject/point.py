@@ -17,6 +17,7 @@ from adapters_runtime.composition import AdapterCompositionBlock
 from adapters_runtime.configs import AdapterConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.inject.named import NamedModules
+from adapters_runtime.inject.recording import record
 
 
 class Outside:
@@ -64,7 +65,8 @@ class Point(nn.Module):
             module = self.build(config)
         if module is None:
             return False
-        self.adapters[name] = module.to(self.near.device, self.near.dtype)
+        near = self.near
+        self.adapters[name] = module.to(near.device, near.dtype).train(self.training)
         self.attach()
         return True
 
@@ -115,6 +117,13 @@ class Point(nn.Module):
         """Yield what training an adapter changes here."""
         if name in self.adapters:
             yield from self.adapters[name].parameters()
+
+    def record_gates(self, name: str, location: str, gates: Tensor) -> None:
+        """Report the gates of an adapter, (rows, ...) with one value per row and gate."""
+        assert self.layer is not None
+        scores = gates.reshape(len(gates), -1)
+        scores = scores.squeeze(1) if scores.shape[1] == 1 else scores
+        record(self.activations, "adapter_gating_scores", name, self.layer, location, scores)
 
     def saved_tensors(self, name: str) -> Iterator[tuple[str, Tensor]]:
         """Yield the tensors of an adapter under their names in AdapterHub's files.

@@ -5,8 +5,12 @@ written (batch, length, width); a leading `...` stands for any number of dimensi
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
 
 from torch import Tensor, nn
+
+from adapters_runtime.configs import AdapterConfig
 
 
 class LinearMethod(nn.Module, ABC):
@@ -26,6 +30,10 @@ class LinearMethod(nn.Module, ABC):
         The arguments are not changed. Raises MergeStateError when no fixed weights can do that.
         """
 
+    def gates(self, x: Tensor) -> Tensor | None:
+        """Return the gates of the update, (batch, 1, parts), or None for a method without."""
+        return None
+
 
 class StreamMethod(nn.Module, ABC):
     """A bijection of the hidden stream: forward after the embeddings, inverse before an LM head."""
@@ -37,3 +45,21 @@ class StreamMethod(nn.Module, ABC):
     @abstractmethod
     def inverse(self, y: Tensor) -> Tensor:
         """Return x such that `forward(x)` is y."""
+
+
+class Sharing(nn.Module, ABC):
+    """A module that has some tensors in common with its fellows: those of one adapter, everywhere.
+
+    They are in a module of their own, which belongs to none of the fellows.
+    """
+
+    config: AdapterConfig
+
+    @classmethod
+    @abstractmethod
+    def build_shared(cls, fellows: Sequence[Self]) -> nn.Module | None:
+        """Return what the fellows have in common; None when their configuration shares nothing."""
+
+    @abstractmethod
+    def use_shared(self, shared: nn.Module) -> None:
+        """Read the common tensors from `shared`, without taking it for a part of oneself."""

@@ -57,13 +57,18 @@ class LoRA(LinearMethod):
 
     def gate_values(self, x: Tensor) -> Tensor:
         """Return the gates, (batch, 1, sum of part widths): one value per part, repeated."""
-        assert self.gate is not None
-        gates = torch.sigmoid(self.gate(x)).mean(dim=1, keepdim=True)  # (batch, 1, parts)
+        gates = self.gates(x)
+        assert gates is not None
         spread = [
             gates[..., part : part + 1].expand(*gates.shape[:-1], width)
             for part, width in enumerate(self.widths)
         ]
         return spread[0] if len(spread) == 1 else torch.cat(spread, dim=-1)
+
+    def gates(self, x: Tensor) -> Tensor | None:
+        if self.gate is None:
+            return None
+        return torch.sigmoid(self.gate(x)).mean(dim=1, keepdim=True)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if self.gate is not None:
