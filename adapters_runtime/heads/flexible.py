@@ -128,7 +128,7 @@ class FlexibleHeads(AdapterMethods):
             raise HeadNotFound(head_type, tuple(HEADS))
         head = HEADS[head_type].build(head_name, config, self.config)
         near = next(self.base_model.parameters())
-        head = head.to(near.device, near.dtype)
+        head = head.to(near.device, near.dtype).train(self.training)  # type: ignore[attr-defined]
         output = head.output_embedding()
         embedding = self.get_input_embeddings()  # type: ignore[attr-defined]
         if output is not None and output.weight.shape == embedding.weight.shape:

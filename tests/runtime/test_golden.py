@@ -47,7 +47,11 @@ def load(model, case):
 def run(model, case):
     recorded = load_file(path(case["dir"]) / "io.safetensors")
     own_inputs = any(key.startswith("in.") for key in recorded)
-    source = recorded if own_inputs else load_file(path(BASES[case["base"]]["dir"]) / "bare_io.safetensors")
+    source = (
+        recorded
+        if own_inputs
+        else load_file(path(BASES[case["base"]]["dir"]) / "bare_io.safetensors")
+    )
     inputs = {key[3:]: tensor for key, tensor in source.items() if key.startswith("in.")}
     with torch.no_grad():
         outputs = model.eval()(**inputs, **case.get("forward_kwargs", {}))

@@ -52,7 +52,9 @@ def pairs(methods, model_types=tuple(ARCHITECTURES)):
         )
         for method in methods
         for model_type in model_types
-        if not (model_type in VISION and ROWS in (METHODS[method], *METHODS[method].get("configs", ())))
+        if not (
+            model_type in VISION and ROWS in (METHODS[method], *METHODS[method].get("configs", ()))
+        )
     ]
 
 
