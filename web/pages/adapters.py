@@ -13,7 +13,7 @@ from registry.manifest import CARD
 from registry.models import Account, Adapter, Revision
 from registry.schemas import AdapterOut, FileOut, ManifestDocument, ScoreOut, VersionOut
 from web.deps import BaseUrl, Blobs, DatabaseSession, OptionalCaller, viewer_of
-from web.pages.rendering import page
+from web.pages.rendering import page, reference
 
 router = APIRouter()
 
@@ -130,7 +130,6 @@ def _subjects(score: ScoreOut, versions: list[VersionOut]) -> list[_Subject]:
 
 
 def _part(slot: str, ref: str) -> _Subject:
-    name, at, number = ref.partition("@")
-    if not at:
+    if ref.startswith("sha256:"):
         return _Subject(f"{slot}: {ref[:19]}")  # the content of a part that the viewer may not see
-    return _Subject(f"{slot}: {ref}", f"/{name}/versions/{number}")
+    return _Subject(f"{slot}: {ref}", reference(ref))

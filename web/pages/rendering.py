@@ -76,6 +76,16 @@ def decimal(value: float, unit: str) -> str:
     return f"{value:.3f}" if unit == "fraction" else f"{value:,.2f}"
 
 
+def reference(text: str) -> str:
+    """Return the page of what a reference names.
+
+    >>> reference("acme/ner@^1"), reference("acme/ner")
+    ('/acme/ner/versions/%5E1', '/acme/ner')
+    """
+    name, at, selector = text.partition("@")
+    return f"/{name}/versions/{quote(selector, safe='')}" if at else f"/{name}"
+
+
 def address(path: str, **parameters: Any) -> str:
     """Return a path with the parameters that say something; a list repeats its parameter."""
     given = {key: value for key, value in parameters.items() if value not in (None, "", [])}
@@ -94,6 +104,7 @@ _ENVIRONMENT.filters |= {
     "number": number,
     "day": day,
     "decimal": decimal,
+    "reference": reference,
     "path": lambda text: quote(text, safe="/"),
     "language": vocabulary.language_name,
     "method": vocabulary.method_name,
