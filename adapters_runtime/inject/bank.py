@@ -10,7 +10,7 @@ from adapters_runtime.architectures import Architecture
 from adapters_runtime.composition import AdapterCompositionBlock
 from adapters_runtime.configs import AdapterConfig, parts_of
 from adapters_runtime.context import Activation, Activations
-from adapters_runtime.errors import AdapterExists, AdapterNotLoaded, UnsupportedSite
+from adapters_runtime.errors import AdapterError, AdapterExists, AdapterNotLoaded, UnsupportedSite
 from adapters_runtime.info import AdapterInfo
 from adapters_runtime.inject.entry import Enter
 from adapters_runtime.inject.placement import place
@@ -57,18 +57,22 @@ class AdapterBank(nn.Module):
         """
         if name in self.configs:
             raise AdapterExists(name)
-        for member in parts_of(config):
-            added = [point.add(name, member) for point in self.of_type(Point)]
-            if not any(added):
-                self._discard(name)
-                sites = sorted(
-                    {site.key for stack in self.architecture.stacks for site in stack.sites}
-                )
-                wanted = type(member).__name__
-                raise UnsupportedSite(self.architecture.model_type, wanted, tuple(sites))
+        try:
+            for member in parts_of(config):
+                self._add_part(name, member)
+        except AdapterError:
+            self._discard(name)
+            raise
         self.configs[name] = config
         self.info[name] = AdapterInfo()
         self.freeze(name)
+
+    def _add_part(self, name: str, part: AdapterConfig) -> None:
+        added = [point.add(name, part) for point in self.of_type(Point)]
+        if not any(added):
+            stacks = self.architecture.stacks
+            sites = sorted({site.key for stack in stacks for site in stack.sites})
+            raise UnsupportedSite(self.architecture.model_type, type(part).__name__, tuple(sites))
 
     def remove(self, name: str) -> None:
         self.require(name)

@@ -16,7 +16,9 @@ from adapters_runtime.inject.bottleneck_point import BottleneckPoint, residual_h
 from adapters_runtime.inject.linear_point import LinearPoint, Location
 from adapters_runtime.inject.paths import find, in_features, out_features, path_within
 from adapters_runtime.inject.point import Point
+from adapters_runtime.inject.shared_point import SharedPoint
 from adapters_runtime.inject.stream_point import InvertiblePoint, RowsPoint
+from adapters_runtime.methods.phm import PHM
 
 
 def place(base: nn.Module, architecture: Architecture, activations: Activations) -> list[Point]:
@@ -25,6 +27,8 @@ def place(base: nn.Module, architecture: Architecture, activations: Activations)
     parameters = [name for name, _ in base.named_parameters()]
     for layer in list_layers(architecture, parameters):
         points += _layer_points(_Placed(layer, base), activations)
+    bottlenecks = [point for point in points if isinstance(point, BottleneckPoint)]
+    points.append(SharedPoint(activations, PHM, bottlenecks))
     return points
 
 

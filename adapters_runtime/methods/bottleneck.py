@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from adapters_runtime.configs import BnConfig
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.methods.activations import Activation
+from adapters_runtime.methods.phm import PHM, Side
 
 Norm = Callable[[Tensor], Tensor]
 
@@ -30,32 +31,19 @@ class Bottleneck(nn.Module):
         self.config = config
         hidden = max(1, int(width // reduction_factor))
         down: list[nn.Module] = [nn.LayerNorm(width)] if config.ln_before else []
-        down += [nn.Linear(width, hidden), Activation(config.non_linearity)]
+        down += [_projection(width, hidden, "down", config), Activation(config.non_linearity)]
         self.adapter_down = nn.Sequential(*down)
-        self.adapter_up = nn.Linear(hidden, width)
+        self.adapter_up = _projection(hidden, width, "up", config)
         self.adapter_norm_after = nn.LayerNorm(width) if config.ln_after else None
         self.gate = nn.Linear(width, 1) if config.use_gating else None
         self.scaling = _scaling(config.scaling, width)
         self.dropout = nn.Dropout(config.dropout)
-        self._initialise(config.init_weights)
+        self._initialise()
 
-    def _initialise(self, scheme: str) -> None:
-        projections = [m for m in self.adapter_down if isinstance(m, nn.Linear)] + [self.adapter_up]
-        if scheme == "bert":
-            for linear in projections:
-                nn.init.normal_(linear.weight, std=0.02)
-        elif scheme == "mam_adapter":
-            nn.init.kaiming_uniform_(projections[0].weight, a=math.sqrt(5))
-            nn.init.zeros_(projections[-1].weight)
-        elif scheme == "houlsby":
-            for linear in projections:
-                nn.init.trunc_normal_(linear.weight, std=0.01, a=-0.02, b=0.02)
-        else:
-            raise ConfigError(
-                f"init_weights {scheme!r} is unknown; choose bert, mam_adapter or houlsby"
-            )
-        for linear in projections:
-            nn.init.zeros_(linear.bias)
+    def _initialise(self) -> None:
+        first, last = self.adapter_down[-2], self.adapter_up
+        if isinstance(first, nn.Linear) and isinstance(last, nn.Linear):
+            _initialise(first, last, self.config.init_weights)
         if self.gate is not None:
             nn.init.normal_(self.gate.weight, std=0.02)
             nn.init.zeros_(self.gate.bias)
@@ -104,6 +92,24 @@ class Bottleneck(nn.Module):
         """Return one gate per row, (batch, 1, 1): UniPELT's mean of sigmoids over tokens."""
         assert self.gate is not None
         return torch.sigmoid(self.gate(x)).mean(dim=1, keepdim=True)
+
+
+def _initialise(down: nn.Linear, up: nn.Linear, scheme: str) -> None:
+    if scheme == "mam_adapter":
+        nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
+        nn.init.zeros_(up.weight)
+    for linear in (down, up):
+        if scheme == "bert":
+            nn.init.normal_(linear.weight, std=0.02)
+        elif scheme == "houlsby":
+            nn.init.trunc_normal_(linear.weight, std=0.01, a=-0.02, b=0.02)
+        nn.init.zeros_(linear.bias)
+
+
+def _projection(inputs: int, outputs: int, side: Side, config: BnConfig) -> nn.Module:
+    if config.phm_layer:
+        return PHM(inputs, outputs, side, config)
+    return nn.Linear(inputs, outputs)
 
 
 def _scaling(scaling: float | str, width: int) -> float | nn.Parameter:
