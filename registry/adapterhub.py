@@ -26,7 +26,6 @@ HEAD_CONFIG = "head_config.json"
 HEAD_WEIGHTS = "model_head.safetensors"
 
 _LONGEST_NAME = 200
-_MOST_HEAD_LAYERS = 100
 _POOL, _NORM = "prefix_tuning.", ".adapter_norm_before."
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
 # Under these the format keeps everything by the adapter's local name.
@@ -123,9 +122,9 @@ def _check_model(document: Mapping[str, Any], base: BaseDescription, check: Chec
     model_type = document.get("model_type")
     if model_type not in (None, base.model_type):
         check.problem(CONFIG, f"model_type is {model_type!r}, that of the base {base.model_type!r}")
-    widths = {base.config[key] for key in _WIDTHS if key in base.config}
-    if widths and (width := document.get("hidden_size")) not in {None, *widths}:
-        check.problem(CONFIG, f"hidden_size is {width!r}, that of the base {min(widths)}")
+    widths = [base.config[key] for key in _WIDTHS if key in base.config]
+    if widths and (width := document.get("hidden_size")) not in [None, *widths]:
+        check.problem(CONFIG, f"hidden_size is {width!r}, that of the base {widths[0]!r}")
 
 
 def _check_adapter(
@@ -195,11 +194,14 @@ def _read_head(package: Package, base: BaseDescription | None, check: Check) -> 
     if not isinstance(config, dict):
         check.problem(HEAD_CONFIG, "config is missing, or no object; save the head again")
         return None
+    if not isinstance(kind := config.get("head_type"), str):
+        check.problem(HEAD_CONFIG, f"config.head_type is {kind!r}, which names no kind of head")
+        return None
     if weights := read_weights(package, HEAD_WEIGHTS, check):
         _check_head(weights, name, config, base, check)
     outputs = config.get("num_labels")
     return HeadEntry(
-        type=_text(config.get("head_type")),
+        type=kind,
         outputs=outputs if type(outputs) is int else None,
         labels=_labels(config, check),
         configuration=config,
@@ -220,10 +222,6 @@ def _check_head(
     check: Check,
 ) -> None:
     if base is None:
-        return
-    layers = config.get("layers")
-    if isinstance(layers, int) and layers > _MOST_HEAD_LAYERS:
-        check.problem(HEAD_CONFIG, f"config.layers is {layers:,}; {_MOST_HEAD_LAYERS} are allowed")
         return
     try:
         expected = expected_head_tensors(name, config, base)

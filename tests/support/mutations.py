@@ -3,6 +3,7 @@
 A spoiler changes a folder in place and returns words of which the refusal must name one.
 """
 
+import copy
 import json
 import math
 import random
@@ -280,3 +281,26 @@ SPOILERS = {
         by_contract,
     )
 }
+
+
+_ODD = (
+    *(None, 0, -1, 1, 2**53, 1e300, 1e-300, -0.5, True, "", "x", "../../etc/passwd", "a" * 5000),
+    *([], [None], [1, 1], [10**9], {}, {"a": 1}, {"default": 0}, {"config": "/etc/passwd"}),
+)
+
+
+def scribble(folder: Folder, rng: random.Random) -> None:
+    """Put odd values anywhere into one of the folder's documents; some do no harm."""
+    name = rng.choice(sorted(folder.documents))
+    folder.documents[name] = document = copy.deepcopy(folder.documents[name])
+    for _ in range(rng.choice((1, 1, 2))):
+        place, key = rng.choice(list(_places(document)))
+        place[key] = copy.deepcopy(rng.choice(_ODD))
+
+
+def _places(document):
+    items = document.items() if isinstance(document, dict) else enumerate(document)
+    for key, value in items:
+        yield document, key
+        if isinstance(value, dict | list):
+            yield from _places(value)
