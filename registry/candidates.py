@@ -99,6 +99,7 @@ def _resolved(row: BaseModel) -> ResolvedBase:
         identity=base_models.identity_of(row),
         bodies=frozenset(casts["body"]),
         embeddings=frozenset(casts["embeddings"]),
+        model_type=row.model_type,
         max_positions=positions if isinstance(positions, int) else None,
     )
 

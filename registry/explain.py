@@ -1,11 +1,11 @@
 """Why a set-up was resolved as it was, or could not be, in words for a person."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from registry.errors import ResolutionImpossible
 from registry.fitting import Choice, Index, judge, judge_choice, judge_pair
-from registry.plan import Candidate, Plan, by_age
+from registry.plan import Candidate, Finding, Placed, Plan, by_age
 from registry.preference import Rank, rank
 from registry.schemas import Need
 
@@ -15,30 +15,31 @@ MOST_SHOWN = 5
 
 def warnings(plan: Plan, choice: Choice) -> list[str]:
     """Return the warnings about the chosen, each once, in the order of the slots."""
-    found: dict[str, None] = {}
+    found: list[Finding] = []
     for slot in sorted(choice):
-        for finding in judge(plan, slot, choice[slot]):
-            found[f"{choice[slot].ref}: {finding}"] = None
+        own = Placed(slot, choice[slot])
+        found += judge(plan, *own)
         for other in sorted(choice):
             if slot < other:
-                pair = judge_pair(plan, slot, choice[slot], other, choice[other])
-                found.update(dict.fromkeys(str(finding) for finding in pair))
-    for slot, finding in judge_choice(plan, choice):
-        found[f"{choice[slot].ref}: {finding}"] = None
-    return list(found)
+                found += judge_pair(plan, own, Placed(other, choice[other]))
+    found += judge_choice(plan, choice)
+    return list(dict.fromkeys(finding.told_of() for finding in found))
+
+
+# --- what was chosen -----------------------------------------------------------------------------
 
 
 def why(index: Index, choice: Choice, slot: str) -> dict[str, Any]:
+    """Return for a slot what was chosen, why, and for every other candidate why it was not."""
     chosen = choice[slot]
-    rejected = {
-        candidate.ref: _why_not(index, choice, slot, candidate)
-        for candidate in index.every[slot]
-        if candidate.ref != chosen.ref
-    }
     return {
         "chosen": chosen.ref,
         "because": _because(index.plan, choice, slot),
-        "rejected": rejected,
+        "rejected": {
+            candidate.ref: _why_not(index, choice, slot, candidate)
+            for candidate in index.every[slot]
+            if candidate.ref != chosen.ref
+        },
     }
 
 
@@ -56,17 +57,16 @@ def _because(plan: Plan, choice: Choice, slot: str) -> str:
     if best.same_series:
         return "of the series that its partner was trained with"
     if best.equal_contract:
-        return "the same in all that its partner's contract names"
+        return "equal to the partner in training in all that the contract names"
     return "the only adapter that fits"
 
 
 def _why_not(index: Index, choice: Choice, slot: str, candidate: Candidate) -> list[str]:
     """Say why a candidate was not chosen: a rule, a partner, or that another is better."""
-    if refused := index.refusals(slot, candidate):
-        return refused
     others = {other: choice[other] for other in choice if other != slot}
-    if clashes := index.clashes(others, slot, candidate):
-        return clashes
+    found = index.refusals(slot, candidate) or index.clashes(others, slot, candidate)
+    if found:
+        return [finding.told_of(candidate.ref) for finding in found]
     earlier, chosen = _earlier(index.plan, choice, slot), choice[slot]
     own, best = (rank(index.plan, earlier, slot, each) for each in (candidate, chosen))
     return [_why_worse(own, best, candidate, chosen)]
@@ -84,17 +84,31 @@ def _why_worse(own: Rank, best: Rank, candidate: Candidate, chosen: Candidate) -
     return f"{chosen.ref} is newer"
 
 
+# --- when nothing can be chosen ------------------------------------------------------------------
+
+
 def impossible(index: Index) -> ResolutionImpossible:
     """Return the error that says, for every candidate, what stands against it."""
+    reasons = {slot: list(_reasons(index, slot)) for slot in sorted(index.plan.slots)}
+    return ResolutionImpossible(_summary(index), reasons=reasons)
+
+
+def _summary(index: Index) -> str:
     plan = index.plan
-    reasons = {slot: list(_reasons(index, slot)) for slot in sorted(plan.slots)}
     empty = [slot for slot in sorted(plan.slots) if not index.open[slot]]
     if empty:
         asked = ", ".join(f"{slot!r} ({_asked(plan.slots[slot])})" for slot in empty)
         summary = f"nothing fits the slot{'s' if len(empty) > 1 else ''} {asked} on {plan.base}"
     else:
         summary = f"no combination of the candidates fits on {plan.base}"
-    return ResolutionImpossible(summary, reasons=reasons)
+    # With one candidate each there is one story to tell, and it fits into a line.
+    if any(len(found) != 1 for found in index.every.values()):
+        return summary
+    slot = (empty or sorted(plan.slots))[0]
+    (candidate,) = index.every[slot]
+    first, *more = _against(index, slot, candidate)
+    also = f" (and {len(more)} more)" if more else ""
+    return f"{summary}: {first.told_of()}{also}"
 
 
 def _asked(filling: str | Need) -> str:
@@ -107,37 +121,50 @@ def _reasons(index: Index, slot: str) -> Iterator[str]:
     if not index.every[slot]:
         yield f"nothing is published here that answers {_asked(index.plan.slots[slot])}"
     for candidate in index.every[slot]:
-        for reason in index.refusals(slot, candidate) or _hopeless(index, slot, candidate):
-            yield f"{candidate.ref}: {reason}"
+        found = _against(index, slot, candidate)
+        for line in _lines(found, candidate) or _waiting(index, slot):
+            yield f"{candidate.ref}: {line}"
 
 
-def _hopeless(index: Index, slot: str, candidate: Candidate) -> list[str]:
-    """Say why a candidate that is right by itself cannot be combined."""
+def _lines(found: Iterable[Finding], candidate: Candidate) -> list[str]:
+    return [finding.told_of(candidate.ref) for finding in found]
+
+
+def _waiting(index: Index, slot: str) -> list[str]:
+    empty = [other for other in sorted(index.plan.slots) if other != slot and not index.open[other]]
+    return [f"fits by itself, but nothing fits the slot {other!r}" for other in empty]
+
+
+def _against(index: Index, slot: str, candidate: Candidate) -> list[Finding]:
+    """Return why a candidate cannot be used; nothing where other slots are to blame."""
+    if refused := index.refusals(slot, candidate):
+        return refused
     others = [other for other in sorted(index.plan.slots) if other != slot]
-    if empty := [other for other in others if not index.open[other]]:
-        return [f"fits by itself, but nothing fits the slot {empty[0]!r}"]
+    if not all(index.open[other] for other in others):
+        return []
     nearest: dict[str, Candidate] = {}
     for other in others:
         fitting = (each for each in index.open[other] if index.fits({slot: candidate}, other, each))
         if (found := next(fitting, None)) is None:
             shown = index.open[other][:MOST_SHOWN]
-            return [
-                line for each in shown for line in index.clashes({other: each}, slot, candidate)
-            ]
+            clashes = [index.clashes({other: each}, slot, candidate) for each in shown]
+            return list(dict.fromkeys(finding for each in clashes for finding in each))
         nearest[other] = found
     return _all_clashes(index, nearest, slot, candidate)
 
 
-def _all_clashes(index: Index, nearest: Choice, slot: str, candidate: Candidate) -> list[str]:
-    found: dict[str, None] = {}
-    whole: dict[str, Candidate] = {slot: candidate}
-    for other, partner in nearest.items():
-        found.update(dict.fromkeys(index.clashes(whole, other, partner)))
-        whole[other] = partner
-    return list(found) or index.clashes({}, slot, candidate)
+def _all_clashes(index: Index, nearest: Choice, slot: str, candidate: Candidate) -> list[Finding]:
+    """Return what is wrong among partners that fit the candidate one by one."""
+    whole: dict[str, Candidate] = {}
+    found: dict[Finding, None] = {}
+    for each in [(slot, candidate), *nearest.items()]:
+        found.update(dict.fromkeys(index.clashes(whole, *each)))
+        whole[each[0]] = each[1]
+    return list(found)
 
 
 def ambiguous(slot: str, equal: Sequence[Candidate]) -> ResolutionImpossible:
+    """Return the error that lists adapters between which only the caller can choose."""
     ordered = sorted(equal, key=by_age)
     refs = [candidate.ref for candidate in ordered]
     error = ResolutionImpossible(

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from registry import rules
 from registry.errors import ResolutionImpossible
-from registry.plan import Candidate, Finding, Plan, by_age
+from registry.plan import Candidate, Finding, Placed, Plan, by_age
 
 Candidates = Mapping[str, Sequence[Candidate]]
 Choice = Mapping[str, Candidate]
+Findings = Mapping[str, Mapping[str, Sequence[Finding]]]
+"""Slot -> reference -> what the rules about one candidate say."""
 
 MOST_JUDGEMENTS = 200_000
 """How many pairs of candidates a resolution may judge: a few seconds' work."""
@@ -19,17 +21,15 @@ def judge(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
         yield from rule(plan, slot, candidate)
 
 
-def judge_pair(
-    plan: Plan, slot: str, one: Candidate, other_slot: str, other: Candidate
-) -> Iterator[Finding]:
+def judge_pair(plan: Plan, one: Placed, two: Placed) -> Iterator[Finding]:
     """Yield what the rules say of two candidates together; the order of the two does not count."""
     for rule in rules.PAIR_RULES:
-        yield from rule(plan, slot, one, other_slot, other)
-        yield from rule(plan, other_slot, other, slot, one)
+        yield from rule(plan, one, two)
+        yield from rule(plan, two, one)
 
 
-def judge_choice(plan: Plan, choice: Mapping[str, Candidate]) -> Iterator[tuple[str, Finding]]:
-    """Yield what the rules say of a choice as a whole, with the slot that each finding is about."""
+def judge_choice(plan: Plan, choice: Choice) -> Iterator[Finding]:
+    """Yield what the rules say of a choice as a whole."""
     for rule in rules.SETUP_RULES:
         yield from rule(plan, choice)
 
@@ -37,17 +37,15 @@ def judge_choice(plan: Plan, choice: Mapping[str, Candidate]) -> Iterator[tuple[
 class Index:
     """The candidates of every slot, those that no rule about one candidate refuses, and a cache."""
 
-    def __init__(
-        self, plan: Plan, every: Candidates, findings: dict[str, list[list[Finding]]]
-    ) -> None:
+    def __init__(self, plan: Plan, every: Candidates, findings: Findings) -> None:
         self.plan = plan
         self.every = every
         self.findings = findings
         self.open = {
             slot: [
                 candidate
-                for candidate, found in zip(every[slot], findings[slot], strict=True)
-                if not any(finding.refused for finding in found)
+                for candidate in every[slot]
+                if not any(finding.refused for finding in findings[slot][candidate.ref])
             ]
             for slot in plan.slots
         }
@@ -58,18 +56,18 @@ class Index:
         # Sorted once, so that neither the choice nor the explanation follows the order of rows.
         every = {slot: sorted(candidates.get(slot, ()), key=by_age) for slot in plan.slots}
         findings = {
-            slot: [list(judge(plan, slot, candidate)) for candidate in every[slot]]
+            slot: {each.ref: list(judge(plan, slot, each)) for each in every[slot]}
             for slot in plan.slots
         }
         return cls(plan, every, findings)
 
-    def compatible(self, slot: str, one: Candidate, other_slot: str, other: Candidate) -> bool:
-        if other_slot < slot:
-            slot, one, other_slot, other = other_slot, other, slot, one
-        key = (slot, one.ref, other_slot, other.ref)
+    def compatible(self, one: Placed, two: Placed) -> bool:
+        if two.slot < one.slot:
+            one, two = two, one
+        key = (one.slot, one.adapter.ref, two.slot, two.adapter.ref)
         if key not in self._pairs:
             self._count()
-            found = judge_pair(self.plan, slot, one, other_slot, other)
+            found = judge_pair(self.plan, one, two)
             self._pairs[key] = not any(finding.refused for finding in found)
         return self._pairs[key]
 
@@ -79,27 +77,25 @@ class Index:
             error.hint = "name the adapter, or its version, in more of the slots"
             raise error
 
-    def fits(self, choice: Mapping[str, Candidate], slot: str, candidate: Candidate) -> bool:
+    def fits(self, choice: Choice, slot: str, candidate: Candidate) -> bool:
         """Whether a candidate goes with all that was chosen."""
-        if not all(self.compatible(slot, candidate, *other) for other in choice.items()):
+        own = Placed(slot, candidate)
+        if not all(self.compatible(own, Placed(*other)) for other in choice.items()):
             return False
-        whole = {**choice, slot: candidate}
-        return not any(finding.refused for _, finding in judge_choice(self.plan, whole))
+        found = judge_choice(self.plan, {**choice, slot: candidate})
+        return not any(finding.refused for finding in found)
 
-    def refusals(self, slot: str, candidate: Candidate) -> list[str]:
+    def refusals(self, slot: str, candidate: Candidate) -> list[Finding]:
         """Return why the rules about one candidate refuse it; nothing if they do not."""
-        found = self.findings[slot][self.every[slot].index(candidate)]
-        return [str(finding) for finding in found if finding.refused]
+        return [finding for finding in self.findings[slot][candidate.ref] if finding.refused]
 
-    def clashes(self, choice: Choice, slot: str, candidate: Candidate) -> list[str]:
+    def clashes(self, choice: Choice, slot: str, candidate: Candidate) -> list[Finding]:
         """Return why a candidate does not go with a choice; nothing if it does."""
-        found = [
-            finding
-            for other in choice.items()
-            for finding in judge_pair(self.plan, slot, candidate, *other)
-        ]
-        found += [finding for _, finding in judge_choice(self.plan, {**choice, slot: candidate})]
-        return list(dict.fromkeys(str(finding) for finding in found if finding.refused))
+        own = Placed(slot, candidate)
+        pairs = (judge_pair(self.plan, own, Placed(*other)) for other in choice.items())
+        found = [finding for pair in pairs for finding in pair]
+        found += judge_choice(self.plan, {**choice, slot: candidate})
+        return list(dict.fromkeys(finding for finding in found if finding.refused))
 
     def completes(self, choice: Choice) -> bool:
         """Whether the slots that are not chosen yet can be filled so that all fits together."""

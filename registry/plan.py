@@ -5,7 +5,7 @@ Pure data: no database, no files. `registry.candidates` fills it, `registry.rule
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapters_runtime.composition import Fuse, Stack
 from registry import names, setup
@@ -51,6 +51,13 @@ class Candidate:
         return f"{self.adapter}@{self.revision if self.number is None else self.number}"
 
 
+class Placed(NamedTuple):
+    """A candidate in a slot."""
+
+    slot: str
+    adapter: Candidate
+
+
 @dataclass(frozen=True, kw_only=True)
 class ResolvedBase:
     """The base that a set-up is for. `bodies` and `embeddings` hold its digests and its casts'."""
@@ -58,6 +65,7 @@ class ResolvedBase:
     identity: BaseIdentity
     bodies: frozenset[str] = frozenset()
     embeddings: frozenset[str] = frozenset()
+    model_type: str | None = None
     max_positions: int | None = None
 
     @classmethod
@@ -96,18 +104,22 @@ def by_age(candidate: Candidate) -> tuple[Any, ...]:
 # --- findings ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """What a rule has to say about a candidate: it is refused, or used with a warning."""
 
     rule: str
+    about: str
+    """Reference of the candidate; of two that do not go together, the one that is described."""
     text: str
     refused: bool = True
     near: bool = False
     """Nothing speaks against it but that too little is known."""
 
-    def __str__(self) -> str:
-        return f"{self.rule}: {'near match: ' if self.near else ''}{self.text}"
+    def told_of(self, ref: str | None = None) -> str:
+        """Return the finding as a line that stands under a candidate's name, or under none."""
+        whom = "" if self.about == ref else f"{self.about}: "
+        return f"{whom}{self.rule}: {'near match: ' if self.near else ''}{self.text}"
 
 
 # --- plans ---------------------------------------------------------------------------------------

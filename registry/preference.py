@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from registry import rules
 from registry.fitting import Choice
-from registry.plan import Candidate, Plan, by_age
+from registry.plan import Candidate, Placed, Plan, by_age
 from registry.schemas import Requirement
 
 
@@ -34,9 +34,9 @@ def _links(
 ) -> Iterator[tuple[Requirement, Candidate]]:
     """Yield each requirement between a candidate and those chosen, and who must meet it."""
     for other_slot, other in choice.items():
-        if wanted := rules.requirement_on(plan, other, slot, candidate):
+        if wanted := rules.requirement_on(plan, other, Placed(slot, candidate)):
             yield wanted, candidate
-        if wanted := rules.requirement_on(plan, candidate, other_slot, other):
+        if wanted := rules.requirement_on(plan, candidate, Placed(other_slot, other)):
             yield wanted, other
 
 

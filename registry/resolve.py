@@ -138,11 +138,12 @@ def swap(
         for slot, part in found.slots.items()
     }
     changed = found.model_copy(update={"slots": parts, "base": lock.base})
-    return resolution.model_copy(
-        update={
-            "lock": changed.model_dump(mode="json", by_alias=True),
-            "digest": setup.setup_digest(changed),
-        }
+    kept = {slot: {"because": "kept as the lock has it"} for slot in parts if slot not in slots}
+    return Resolution(
+        lock=changed.model_dump(mode="json", by_alias=True),
+        digest=setup.setup_digest(changed),
+        why={slot: why | kept.get(slot, {}) for slot, why in resolution.why.items()},
+        warnings=resolution.warnings,
     )
 
 

@@ -7,16 +7,19 @@ wrong at once. R1 to R15 are the numbers of DESIGN.md.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
+from adapters_runtime.architectures import ARCHITECTURES
 from registry import contract, names, setup
-from registry.plan import BESIDE, Candidate, Finding, Plan, members, name_of, short
+from registry.plan import BESIDE, Candidate, Finding, Placed, Plan, members, name_of, short
 from registry.schemas import Need, Requirement
 
 Choice = Mapping[str, Candidate]
 SlotRule = Callable[[Plan, str, Candidate], Iterator[Finding]]
-PairRule = Callable[[Plan, str, Candidate, str, Candidate], Iterator[Finding]]
-SetupRule = Callable[[Plan, Choice], Iterator[tuple[str, Finding]]]
+PairRule = Callable[[Plan, Placed, Placed], Iterator[Finding]]
+SetupRule = Callable[[Plan, Choice], Iterator[Finding]]
+
+RUNTIMES = frozenset({"1"})
+"""Generations of the runtime for which a recipe can be resolved."""
 
 # --- one candidate -------------------------------------------------------------------------------
 
@@ -25,15 +28,15 @@ def state(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
     """R1: not quarantined or removed; yanked only where the recipe names the very content."""
     rule = "R1 state"
     if candidate.state in ("quarantined", "removed"):
-        yield Finding(rule=rule, text=f"this version is {candidate.state}")
+        yield Finding(rule, candidate.ref, f"this version is {candidate.state}")
     elif candidate.state == "yanked" and not plan.pinned(slot):
         pin = f"{candidate.adapter}@{candidate.content}"
-        yield Finding(
-            rule=rule, text=f"this version was yanked; to use it all the same, name {pin}"
-        )
+        text = f"this version was yanked; to use it all the same, name {pin}"
+        yield Finding(rule, candidate.ref, text)
     elif candidate.state in ("yanked", "deprecated"):
         after = f"; use {candidate.successor}" if candidate.successor else ""
-        yield Finding(rule=rule, text=f"this version is {candidate.state}{after}", refused=False)
+        text = f"this version is {candidate.state}{after}"
+        yield Finding(rule, candidate.ref, text, refused=False)
 
 
 def structure(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]:
@@ -43,8 +46,9 @@ def structure(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]
         yield from _by_name(plan, candidate, "R2 base structure")
     elif wanted != found:
         yield Finding(
-            rule="R2 base structure",
-            text=f"trained on {name_of(candidate.base)}, whose layers have other names or shapes "
+            "R2 base structure",
+            candidate.ref,
+            f"trained on {name_of(candidate.base)}, whose layers have other names or shapes "
             f"than those of {plan.base}",
         )
 
@@ -56,8 +60,9 @@ def body(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]:
         return  # R2 has compared the names
     if found not in plan.base.bodies:
         yield Finding(
-            rule="R3 base weights",
-            text=f"trained on {name_of(candidate.base)} ({short(found)}), which has other weights "
+            "R3 base weights",
+            candidate.ref,
+            f"trained on {name_of(candidate.base)} ({short(found)}), which has other weights "
             f"than {plan.base} ({short(plan.base.identity.body)})",
             refused=not plan.options.allow_base_mismatch,
         )
@@ -67,14 +72,13 @@ def _by_name(plan: Plan, candidate: Candidate, rule: str) -> Iterator[Finding]:
     """Compare bases that were not both digested: equal names are probably equal weights."""
     wanted, found = plan.base.identity, candidate.base
     if wanted.name is None or found.name is None:
-        yield Finding(
-            rule=rule, text=f"nobody recorded on which base this was trained: {plan.base}?"
-        )
+        text = f"nobody recorded on which base this was trained: {plan.base}?"
     elif wanted.name != found.name:
-        yield Finding(rule=rule, text=f"trained on {name_of(found)}, not on {plan.base}")
+        text = f"trained on {name_of(found)}, not on {plan.base}"
     else:
         text = f"trained on a base called {name_of(found)}; its weights were not compared"
-        yield Finding(rule=rule, text=text, refused=False)
+    same = wanted.name is not None and wanted.name == found.name
+    yield Finding(rule, candidate.ref, text, refused=not same)
 
 
 def vocabulary(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]:
@@ -85,14 +89,16 @@ def vocabulary(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding
     found, wanted = candidate.base, plan.base.identity
     if found.embeddings and plan.base.embeddings and found.embeddings not in plan.base.embeddings:
         yield Finding(
-            rule=rule,
-            text=f"trained with the token embeddings {short(found.embeddings)}; {plan.base} has "
+            rule,
+            candidate.ref,
+            f"trained with the token embeddings {short(found.embeddings)}; {plan.base} has "
             f"{short(wanted.embeddings)}",
         )
     if found.tokenizer and wanted.tokenizer and found.tokenizer != wanted.tokenizer:
         yield Finding(
-            rule=rule,
-            text=f"trained with the tokenizer {short(found.tokenizer)}; {plan.base} has "
+            rule,
+            candidate.ref,
+            f"trained with the tokenizer {short(found.tokenizer)}; {plan.base} has "
             f"{short(wanted.tokenizer)}",
         )
 
@@ -103,23 +109,21 @@ def need(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
     if not isinstance(wanted, Need):
         return
     if wanted.language and not _speaks(candidate, wanted.language):
-        yield _differs("R5 language", wanted.language, ", ".join(candidate.languages) or None)
+        yield _differs("R5 language", candidate, wanted.language, ", ".join(candidate.languages))
     if wanted.kind and candidate.kind != wanted.kind:
-        yield _differs("R5 kind", wanted.kind, candidate.kind)
+        yield _differs("R5 kind", candidate, wanted.kind, candidate.kind)
     if wanted.task and wanted.task.lower() not in candidate.tasks:
-        yield _differs("R5 task", wanted.task, ", ".join(candidate.tasks) or None)
+        yield _differs("R5 task", candidate, wanted.task, ", ".join(candidate.tasks))
     if wanted.series and candidate.signature.series != wanted.series:
-        yield _differs("R5 series", wanted.series, candidate.signature.series)
+        yield _differs("R5 series", candidate, wanted.series, candidate.signature.series)
 
 
 def _speaks(candidate: Candidate, wanted: str) -> bool:
     return any(names.language_matches(wanted, offered) for offered in candidate.languages)
 
 
-def _differs(rule: str, wanted: Any, found: Any) -> Finding:
-    return Finding(
-        rule=rule, text=f"wanted {wanted}, this is {'unknown' if found is None else found}"
-    )
+def _differs(rule: str, candidate: Candidate, wanted: str, found: str | None) -> Finding:
+    return Finding(rule, candidate.ref, f"wanted {wanted}, this is {found or 'unknown'}")
 
 
 def invertible(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
@@ -129,11 +133,8 @@ def invertible(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]
     parts = [f"an invertible part ({kind})"] if kind else []
     parts += ["embedding rows"] if candidate.signature.rows else []
     if below and parts:
-        yield Finding(
-            rule="R9 first block",
-            text=f"has {' and '.join(parts)}, without effect above the first block; here it stands "
-            f"on {below}",
-        )
+        text = f"has {' and '.join(parts)}, without effect above the first block; here it stands on"
+        yield Finding("R9 first block", candidate.ref, f"{text} {below}")
 
 
 BOTTLENECKS = re.compile(r"(.*_)?(seq_bn|par_bn)|(.*_)?compacter(\+\+)?|adapter_plus")
@@ -144,39 +145,49 @@ FIRST_ONLY = frozenset({"prompt_tuning", "loreft", "noreft", "direft", "embeddin
 
 def place(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
     """R10: the kind fits the place, and the method knows the blocks around it."""
-    rule = "R10 composition"
-    if slot in plan.fusions and candidate.kind not in ("fusion", None):
-        yield Finding(rule=rule, text=f"a fusion layer is wanted here, this is a {candidate.kind}")
-    if slot in plan.beside and candidate.kind not in BESIDE:
-        yield Finding(
-            rule=rule,
-            text=f"the slot stands nowhere in the set-up, and a {candidate.kind} adapter has no "
-            "effect there; only embedding and head adapters have",
+    for text in [*_misplaced(plan, slot, candidate.kind), *_unknown_blocks(plan, slot, candidate)]:
+        yield Finding("R10 composition", candidate.ref, text)
+
+
+def _misplaced(plan: Plan, slot: str, kind: str | None) -> Iterator[str]:
+    if slot in plan.fusions and kind not in ("fusion", None):
+        yield f"a fusion layer is wanted here, this is a {kind} adapter"
+    if slot in plan.beside and kind not in BESIDE:
+        yield (
+            f"the slot stands nowhere in the set-up, and a {kind or 'nameless'} adapter has no "
+            "effect there; only embedding and head adapters have"
         )
-    if slot in plan.in_tree and candidate.kind in ("fusion", *BESIDE):
-        yield Finding(rule=rule, text=f"a {candidate.kind} cannot stand in the tree itself")
-    yield from _method_in_blocks(plan, slot, candidate, rule)
+    if slot in plan.in_tree and kind in ("fusion", *BESIDE):
+        yield f"a {kind} adapter cannot stand in the tree itself"
 
 
-def _method_in_blocks(plan: Plan, slot: str, candidate: Candidate, rule: str) -> Iterator[Finding]:
-    blocks = plan.enclosing.get(slot, frozenset())
+def _unknown_blocks(plan: Plan, slot: str, candidate: Candidate) -> Iterator[str]:
+    around = plan.enclosing.get(slot, frozenset())
     # A union's method names its parts.
-    for method in (candidate.signature.method or "").split("|"):
-        if (
-            method
-            and not BOTTLENECKS.fullmatch(method)
-            and (bad := sorted(blocks & BOTTLENECK_BLOCKS))
-        ):
-            text = f"{bad[0]} is defined for bottleneck adapters, this is {method}"
-            yield Finding(rule=rule, text=text)
-        elif method in FIRST_ONLY and (bad := sorted(blocks - {"Stack"})):
-            yield Finding(rule=rule, text=f"{method} cannot stand in {bad[0]}")
+    for method in (candidate.signature.method or "").split("|") if around else ():
+        needing = sorted(around & BOTTLENECK_BLOCKS)
+        if method and needing and not BOTTLENECKS.fullmatch(method):
+            yield f"{needing[0]} is defined for bottleneck adapters, this is {method}"
+        elif method in FIRST_ONLY and (other := sorted(around - {"Stack"})):
+            yield f"{method} cannot stand in {other[0]}"
 
 
 def head(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
     """R11: a head is present where one is asked for."""
     if slot in setup.head_slots(plan.heads) and not candidate.has_head:
-        yield Finding(rule="R11 head", text="its head is wanted, but it was published without one")
+        text = "its head is wanted, but it was published without one"
+        yield Finding("R11 head", candidate.ref, text)
+
+
+def runtime(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]:
+    """R14: the runtime that will load it exists, and knows the base's model type."""
+    rule, wanted, model_type = "R14 runtime", plan.options.runtime, plan.base.model_type
+    if wanted not in RUNTIMES:
+        text = f"wanted for the runtime {wanted}; known are {', '.join(sorted(RUNTIMES))}"
+        yield Finding(rule, candidate.ref, text)
+    elif model_type is not None and model_type not in ARCHITECTURES:
+        text = f"{model_type} is not among the model types that the runtime knows"
+        yield Finding(rule, candidate.ref, text, refused=False)
 
 
 def licence(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]:
@@ -185,158 +196,125 @@ def licence(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]:
     if allowed is None:
         return
     if (candidate.licence or "").lower() not in {each.lower() for each in allowed}:
-        yield Finding(
-            rule="R15 licence",
-            text=f"allowed are {', '.join(allowed)}, this is {candidate.licence or 'unknown'}",
-            refused=False,
-        )
+        text = f"allowed are {', '.join(allowed)}, this is {candidate.licence or 'unknown'}"
+        yield Finding("R15 licence", candidate.ref, text, refused=False)
 
 
 # --- two candidates ------------------------------------------------------------------------------
 
 
-def requirement_on(
-    plan: Plan, candidate: Candidate, other_slot: str, other: Candidate
-) -> Requirement | None:
-    """Return what `candidate` asks of the adapter in `other_slot`.
+def requirement_on(plan: Plan, candidate: Candidate, other: Placed) -> Requirement | None:
+    """Return what `candidate` asks of another adapter where that stands.
 
     A requirement is found by the slot's name; where the recipe has no slot of that name, by the
     role that the other adapter was trained for, since people call slots what they like.
     """
     requires = candidate.requires or {}
-    if other_slot in requires:
-        return requires[other_slot]
-    role = other.signature.slot
+    if other.slot in requires:
+        return requires[other.slot]
+    role = other.adapter.signature.slot
     return requires.get(role) if role is not None and role not in plan.slots else None
 
 
-def partner(
-    plan: Plan, slot: str, candidate: Candidate, other_slot: str, other: Candidate
-) -> Iterator[Finding]:
-    """R6: the other adapter is what this one was trained with, in all that its contract names."""
-    rule = "R6 contract"
-    if slot in plan.fusions:
+def partner(plan: Plan, one: Placed, two: Placed) -> Iterator[Finding]:
+    """R6: the second is what the first was trained with, in all that its contract names."""
+    if one.slot in plan.fusions:
         return  # R12 is stricter
-    wanted = requirement_on(plan, candidate, other_slot, other)
-    stands_on = other_slot in plan.below.get(slot, frozenset())
-    if wanted is not None:
-        if not (stands_on or other_slot in plan.beside):
-            text = f"was trained on top of {other_slot!r}, which is not below it here"
-            yield Finding(rule=rule, text=text)
-        yield from _contract(plan, rule, (slot, candidate), (other_slot, other), wanted)
-    elif stands_on:
-        yield _near(
-            plan, rule, (slot, candidate), (other_slot, other), _why_unproven(candidate, other_slot)
-        )
+    wanted = requirement_on(plan, one.adapter, two)
+    stands_on = two.slot in plan.below.get(one.slot, frozenset())
+    if wanted is None:
+        if stands_on:
+            yield _near(plan, "R6 contract", one, two, _unproven(one.adapter, two.slot))
+        return
+    if not (stands_on or two.slot in plan.beside):
+        text = f"was trained on top of {two.slot!r}, which is not below it here"
+        yield Finding("R6 contract", one.adapter.ref, text)
+    if wanted.content != two.adapter.content:  # else it is the very adapter it was trained with
+        yield from _compare(plan, one, two, wanted)
 
 
-def _contract(
-    plan: Plan,
-    rule: str,
-    one: tuple[str, Candidate],
-    two: tuple[str, Candidate],
-    wanted: Requirement,
-) -> Iterator[Finding]:
-    (_, candidate), (_, other) = one, two
-    if wanted.content == other.content:
-        return  # the very adapter it was trained with
-    fit = contract.fit(wanted, other.signature)
+def _unproven(candidate: Candidate, below: str) -> str:
+    if candidate.requires is None:
+        return "does not say with what it was trained"
+    return f"was trained without an adapter in {below!r}"
+
+
+def _compare(plan: Plan, one: Placed, two: Placed, wanted: Requirement) -> Iterator[Finding]:
+    fit = contract.fit(wanted, two.adapter.signature)
     for reason in fit.reasons:
-        yield Finding(rule=rule, text=f"{other.ref} beside {candidate.ref}: {reason}")
+        text = f"beside {one.adapter.ref}, {reason}"
+        yield Finding("R6 contract", two.adapter.ref, text)
     if fit.reasons:
         return
     for reason in fit.unknown:
-        yield _near(plan, rule, one, two, f"{other.ref} beside {candidate.ref}: {reason}")
-    yield from _series(candidate, other, wanted)
+        yield _near(plan, "R6 contract", two, one, f"beside {one.adapter.ref}, {reason}")
+    yield from _compare_series(one.adapter, two.adapter, wanted.signature.series)
 
 
-def _why_unproven(candidate: Candidate, other_slot: str) -> str:
-    if candidate.requires is None:
-        return f"{candidate.ref} does not say with what it was trained"
-    return f"{candidate.ref} was trained without an adapter in {other_slot!r}"
-
-
-def _near(
-    plan: Plan, rule: str, one: tuple[str, Candidate], two: tuple[str, Candidate], text: str
-) -> Finding:
+def _near(plan: Plan, rule: str, about: Placed, other: Placed, text: str) -> Finding:
     """A near match is used, with a warning, only where the recipe names both adapters."""
-    named = plan.named(one[0]) and plan.named(two[0])
-    if not named:
-        open_slot = two if not plan.named(two[0]) else one
-        text += f"; if you know that it fits, name it: {open_slot[0]}={open_slot[1].ref}"
-    return Finding(rule=rule, text=text, near=True, refused=plan.options.strict or not named)
+    unnamed = [each for each in (about, other) if not plan.named(each.slot)]
+    if unnamed:
+        wanted = ", ".join(sorted(f"{each.slot}={each.adapter.ref}" for each in unnamed))
+        text += f"; if you know that they fit, name {wanted}"
+    refused = bool(unnamed) or plan.options.strict
+    return Finding(rule, about.adapter.ref, text, near=True, refused=refused)
 
 
-def _series(candidate: Candidate, other: Candidate, wanted: Requirement) -> Iterator[Finding]:
+def _compare_series(
+    candidate: Candidate, other: Candidate, trained: str | None
+) -> Iterator[Finding]:
     """R8: another series may transfer less well than the one it was trained with."""
-    trained, found = wanted.signature.series, other.signature.series
+    found = other.signature.series
     if trained is not None and found != trained:
         text = (
-            f"{candidate.ref} was trained with the series {trained}, {other.ref} is of "
-            f"{'the series ' + found if found else 'no series'}; transfer is not proven"
+            f"{'of the series ' + found if found else 'of no series'}, and {candidate.ref} was "
+            f"trained with {trained}; transfer is not proven"
         )
-        yield Finding(rule="R8 series", text=text, refused=False)
+        yield Finding("R8 series", other.ref, text, refused=False)
 
 
-def order(
-    plan: Plan, slot: str, candidate: Candidate, other_slot: str, other: Candidate
-) -> Iterator[Finding]:
+def order(plan: Plan, one: Placed, two: Placed) -> Iterator[Finding]:
     """R10: in a stack a language adapter stands below a task adapter."""
-    if (
-        candidate.kind == "language"
-        and other.kind == "task"
-        and other_slot in plan.below.get(slot, ())
-    ):
-        yield Finding(
-            rule="R10 composition",
-            text=f"{candidate.ref} is a language adapter and belongs below the task adapter in "
-            f"{other_slot!r}",
-        )
+    upside_down = (one.adapter.kind, two.adapter.kind) == ("language", "task")
+    if upside_down and two.slot in plan.below.get(one.slot, frozenset()):
+        text = f"a language adapter belongs below the task adapter in {two.slot!r}"
+        yield Finding("R10 composition", one.adapter.ref, text)
 
 
-def labels(
-    plan: Plan, slot: str, candidate: Candidate, other_slot: str, other: Candidate
-) -> Iterator[Finding]:
+def labels(plan: Plan, one: Placed, two: Placed) -> Iterator[Finding]:
     """R11: a head that is an adapter of its own predicts the labels of the adapter it stands on."""
-    if slot not in plan.beside or slot not in setup.head_slots(plan.heads):
+    stands_on = one.slot in plan.beside and two.slot == plan.top
+    if not stands_on or one.slot not in setup.head_slots(plan.heads):
         return
-    if other_slot != plan.top or candidate.labels is None or other.labels is None:
-        return
-    if candidate.labels != other.labels:
-        yield Finding(
-            rule="R11 head",
-            text=f"its labels are {_labels(candidate)}; those of {other.ref} are {_labels(other)}",
-        )
+    own, other = one.adapter.labels, two.adapter.labels
+    if own is not None and other is not None and own != other:
+        text = f"its labels are {', '.join(own)}; those of {two.adapter.ref} are {', '.join(other)}"
+        yield Finding("R11 head", one.adapter.ref, text)
 
 
-def fusion(
-    plan: Plan, slot: str, candidate: Candidate, other_slot: str, other: Candidate
-) -> Iterator[Finding]:
+def fusion(plan: Plan, one: Placed, two: Placed) -> Iterator[Finding]:
     """R12: a fusion mixes exactly the members it was trained with, in their order."""
-    if other_slot not in plan.fusions.get(slot, ()):
+    rule, mixed = "R12 fusion", plan.fusions.get(one.slot, ())
+    if two.slot not in mixed:
         return
-    rule = "R12 fusion"
-    mixed = plan.fusions[slot]
-    trained = _trained_members(candidate)
+    trained = _trained_members(one.adapter)
     if trained is None:
-        text = f"{candidate.ref} does not say over which adapters it was trained"
-        yield _near(plan, rule, (slot, candidate), (other_slot, other), text)
+        yield _near(plan, rule, one, two, "does not say over which adapters it was trained")
         return
     if len(trained) != len(mixed):
         text = f"trained over {len(trained)} adapters, here it mixes {len(mixed)}"
-        yield Finding(rule=rule, text=text)
+        yield Finding(rule, one.adapter.ref, text)
         return
-    member = mixed.index(other_slot)
-    wanted = (candidate.requires or {}).get(trained[member])
+    member = mixed.index(two.slot)
+    wanted = (one.adapter.requires or {}).get(trained[member])
     if wanted is None or wanted.content is None:
-        text = f"{candidate.ref} does not say which adapter was member {member + 1}"
-        yield _near(plan, rule, (slot, candidate), (other_slot, other), text)
-    elif wanted.content != other.content:
-        yield Finding(
-            rule=rule,
-            text=f"member {member + 1} was {wanted.ref or short(wanted.content)} in training, here "
-            f"it is {other.ref} ({short(other.content)})",
-        )
+        yield _near(plan, rule, one, two, f"does not say which adapter was member {member + 1}")
+    elif wanted.content != two.adapter.content:
+        was = wanted.ref or short(wanted.content)
+        found = f"{two.adapter.ref} ({short(two.adapter.content)})"
+        text = f"member {member + 1} was {was} in training, here it is {found}"
+        yield Finding(rule, one.adapter.ref, text)
 
 
 def _trained_members(candidate: Candidate) -> tuple[str, ...] | None:
@@ -349,34 +327,28 @@ def _trained_members(candidate: Candidate) -> tuple[str, ...] | None:
 # --- the whole choice ----------------------------------------------------------------------------
 
 
-def partners_present(plan: Plan, choice: Choice) -> Iterator[tuple[str, Finding]]:
+def partners_present(plan: Plan, choice: Choice) -> Iterator[Finding]:
     """R6: whatever an adapter was trained on top of is there."""
     if len(choice) < len(plan.slots):
         return
+    roles = {*plan.slots, *(each.signature.slot for each in choice.values())}
     for slot, candidate in choice.items():
-        if slot in plan.fusions:
-            continue
-        roles = {*plan.slots, *(other.signature.slot for other in choice.values())}
-        for wanted in sorted(set(candidate.requires or {}) - roles):
-            text = f"{candidate.ref} was trained together with {wanted!r}, which the set-up lacks"
+        # R12 looks for the members of a fusion.
+        requires = () if slot in plan.fusions else candidate.requires or ()
+        for wanted in sorted(set(requires) - roles):
+            text = f"was trained together with {wanted!r}, which the set-up lacks"
             # Asking for one adapter alone is a question about that adapter, not a composition.
-            yield slot, Finding(rule="R6 contract", text=text, refused=len(plan.slots) > 1)
+            yield Finding("R6 contract", candidate.ref, text, refused=len(plan.slots) > 1)
 
 
-def layers_agree(plan: Plan, choice: Choice) -> Iterator[tuple[str, Finding]]:
+def layers_agree(plan: Plan, choice: Choice) -> Iterator[Finding]:
     """R6: an adapter is loaded once, so all that ask for it must drop the same layers of it."""
-    for slot in choice:
+    for slot, candidate in choice.items():
         asked = drops(plan, choice, slot)
         if len(set(asked.values())) > 1:
-            said = "; ".join(
-                f"{ref} drops {list(layers) or 'none'}" for ref, layers in asked.items()
-            )
-            yield (
-                slot,
-                Finding(
-                    rule="R6 contract", text=f"its partners disagree on the layers to drop: {said}"
-                ),
-            )
+            said = (f"{ref} drops {list(layers) or 'none'}" for ref, layers in asked.items())
+            text = f"its partners disagree on the layers to drop: {'; '.join(said)}"
+            yield Finding("R6 contract", candidate.ref, text)
 
 
 def drops(plan: Plan, choice: Choice, slot: str) -> dict[str, tuple[int, ...]]:
@@ -384,32 +356,30 @@ def drops(plan: Plan, choice: Choice, slot: str) -> dict[str, tuple[int, ...]]:
     own = choice[slot].signature.layers
     asked = {}
     for other_slot, other in choice.items():
-        wanted = requirement_on(plan, other, slot, choice[slot]) if other_slot != slot else None
-        if wanted is not None and other_slot not in plan.fusions:
+        if other_slot in (slot, *plan.fusions):
+            continue
+        wanted = requirement_on(plan, other, Placed(slot, choice[slot]))
+        if wanted is not None:
             layers = set(wanted.drop_layers)
             asked[other.ref] = tuple(sorted(layers if own is None else layers & set(own)))
     return asked
 
 
-def positions(plan: Plan, choice: Choice) -> Iterator[tuple[str, Finding]]:
+def positions(plan: Plan, choice: Choice) -> Iterator[Finding]:
     """R13: prompts and prefixes leave room for text among the base's positions."""
     longest = plan.base.max_positions
     if longest is None:
         return
     for path in plan.paths:
-        taken = [slot for slot in path if slot in choice and choice[slot].positions]
-        total = sum(choice[slot].positions for slot in taken)
+        taken = [choice[slot] for slot in path if slot in choice and choice[slot].positions]
+        total = sum(each.positions for each in taken)
         if taken and total >= longest:
             text = f"prompts and prefixes take {total} of the {longest} positions of {plan.base}"
-            yield taken[-1], Finding(rule="R13 positions", text=text)
-
-
-def _labels(candidate: Candidate) -> str:
-    return ", ".join(candidate.labels or ())
+            yield Finding("R13 positions", taken[-1].ref, text)
 
 
 SLOT_RULES: tuple[SlotRule, ...] = (
-    *(state, structure, body, vocabulary, need, invertible, place, head, licence),
+    *(state, structure, body, vocabulary, need, invertible, place, head, runtime, licence),
 )
 PAIR_RULES: tuple[PairRule, ...] = (partner, order, labels, fusion)
 SETUP_RULES: tuple[SetupRule, ...] = (partners_present, layers_agree, positions)

@@ -13,7 +13,7 @@ import pytest
 from registry import resolve as resolving
 from registry.errors import ResolutionImpossible
 from registry.fitting import Index, judge, judge_choice, judge_pair
-from registry.plan import make_plan
+from registry.plan import Placed, make_plan
 from registry.schemas import BaseIdentity, Lock, Need, Options, Requirement
 from registry.strictjson import canonical
 from tests.registry.candidates import base, candidate, identity, recipe, signature
@@ -401,8 +401,10 @@ def test_a_choice_is_found_in_a_larger_tree_when_there_is_one(seed):
         findings = [each for slot, one in choice.items() for each in judge(plan, slot, one)]
         for slot, other in product(choice, choice):
             if slot < other:
-                findings += judge_pair(plan, slot, choice[slot], other, choice[other])
-        findings += [each for _, each in judge_choice(plan, choice)]
+                findings += judge_pair(
+                    plan, Placed(slot, choice[slot]), Placed(other, choice[other])
+                )
+        findings += judge_choice(plan, choice)
         return not any(each.refused for each in findings)
 
     slots = sorted(index)
