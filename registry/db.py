@@ -21,6 +21,8 @@ Sessions = sessionmaker[Session]
 READS = "hub_reads"
 BUSY_TIMEOUT = 30
 """Seconds a SQLite writer waits for its turn; publishing holds the lock for milliseconds."""
+UNBOUNDED = -1
+"""A request may hold two connections; with a bound, as many at once would wait for each other."""
 MIGRATION_LOCK = 0x68756263746C  # any constant of our own: it names the advisory lock
 
 
@@ -31,10 +33,11 @@ def connect(url: str) -> Engine:
         # The plain scheme means psycopg 3 here: SQLAlchemy's own default is not a dependency.
         if parsed.drivername in {"postgresql", "postgres"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(parsed, pool_pre_ping=True)
+        return create_engine(parsed, pool_pre_ping=True, max_overflow=UNBOUNDED)
     if parsed.database not in {None, "", ":memory:"}:
         Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT})
+    timeout = {"timeout": BUSY_TIMEOUT}
+    engine = create_engine(parsed, connect_args=timeout, max_overflow=UNBOUNDED)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -456,12 +456,13 @@ def tag(session: Session, adapter: Adapter, name: str, revision: Revision) -> No
 
 def remove_ref(session: Session, adapter: Adapter, kind: str, name: str) -> None:
     """Raises RevisionNotFound, NotAllowed for `main` and for tags that stand for versions."""
-    ref = session.get(Ref, (adapter.id, name))
+    number = version_number(name)
+    ref = session.get(Ref, (adapter.id, number or name))
     if ref is None or ref.kind != kind:
         raise RevisionNotFound(adapter.name, name)
     if name == MAIN:
         raise NotAllowed("the branch main cannot be removed")
-    if kind == "tag" and version_number(name) is not None:
+    if kind == "tag" and number is not None:
         raise NotAllowed(f"{name} is a published version: version tags never move or go")
     session.delete(ref)
     session.flush()

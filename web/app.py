@@ -1,40 +1,48 @@
 """The server: the Hub protocol at the root, `/api/v1`, and the pages, over one registry."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from importlib import import_module
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from registry import db
 from registry.blobs import open_blobs
 from registry.settings import Settings
-from web import errors
+from web import errors, pages
+from web.api import adapters, base_models, resolve, scores, search, versions
+from web.hub import accounts, commits, downloads, lfs, listing, repos, trees
 from web.middleware import EncodedSlashes, RequestLog
 from web.signing import Signer
 
-# In the order in which they are asked: a page address would match almost anything.
+# In the order in which they are asked: the address of a page would match almost anything.
 ROUTERS = (
-    "web.hub.accounts",
-    "web.hub.repos",
-    "web.hub.listing",
-    "web.hub.trees",
-    "web.hub.commits",
-    "web.hub.lfs",
-    "web.hub.downloads",
-    "web.api.versions",
-    "web.api.base_models",
-    "web.api.resolve",
-    "web.api.scores",
-    "web.api.adapters",
-    "web.api.search",
-    "web.pages",
+    accounts.router,
+    repos.router,
+    listing.router,
+    trees.router,
+    commits.router,
+    lfs.router,
+    downloads.router,
+    versions.router,
+    base_models.router,
+    resolve.router,
+    scores.router,
+    adapters.router,
+    search.router,
+    pages.router,
 )
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Build a server. It opens the database and brings its schema up to date."""
-    app = FastAPI(title="Adapter hub", version="1", docs_url=None, redoc_url=None, lifespan=_close)
+    app = FastAPI(
+        title="Adapter hub",
+        version="1",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_close,
+    )
     engine = db.connect(settings.database)
     if settings.migrate_on_start:
         db.migrate(engine)
@@ -47,17 +55,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(EncodedSlashes)
     app.add_middleware(RequestLog)
     errors.install(app)
-    for name in ROUTERS:
-        with suppress(ImportError):
-            if hasattr(module := import_module(name), "router"):
-                app.include_router(module.router)
-                if name == "web.pages":
-                    module.install(app)
-            getattr(module, "install", _nothing)(app)
+    pages.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
     return app
-
-
-def _nothing(_app: FastAPI) -> None: ...
 
 
 @asynccontextmanager

@@ -233,3 +233,11 @@ def test_every_answer_has_a_request_id_and_the_log_no_secret(hub, caplog):
     assert '"status": 200' in line
     assert hub.token not in caplog.text
     assert "confidential" not in caplog.text
+
+
+def test_repositories_are_listed_with_what_they_hold(api, folder):
+    api.create_repo("ana/x", private=True)
+    api.upload_folder(repo_id="ana/x", folder_path=folder)
+    (repository,) = api.list_user_repos()
+    assert (repository.id, repository.visibility) == ("ana/x", "private")
+    assert repository.storage == sum(path.stat().st_size for path in folder.rglob("*.*"))

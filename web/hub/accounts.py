@@ -4,11 +4,15 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
-from registry import accounts, frontmatter
+from registry import accounts, frontmatter, listing
 from web.deps import DatabaseSession, RequiredCaller
+from web.hub.shapes import instant
 
 router = APIRouter(include_in_schema=False)
+
+LONGEST_LIST = 1_000
 
 
 @router.get("/api/whoami-v2")
@@ -59,13 +63,40 @@ def validate_card(body: CardIn, response: Response) -> dict[str, Any]:
 
 
 @router.get("/api/settings/repositories")
-def my_repositories(_caller: RequiredCaller) -> dict[str, Any]:
-    return {"repositories": []}
+def my_repositories(caller: RequiredCaller, session: DatabaseSession) -> list[dict[str, Any]]:
+    return _storage(session, caller, caller.account.name)
+
+
+@router.get("/api/organizations/{owner}/settings/repositories")
+def repositories_of(
+    owner: str, caller: RequiredCaller, session: DatabaseSession
+) -> list[dict[str, Any]]:
+    return _storage(session, caller, owner)
 
 
 @router.get("/api/models/{owner}/{name}/discussions")
 def no_discussions(owner: str, name: str) -> dict[str, Any]:  # noqa: ARG001  (part of the path)
     return {"discussions": [], "count": 0, "start": 0}
+
+
+def _storage(session: Session, caller: accounts.Caller, owner: str) -> list[dict[str, Any]]:
+    query = listing.Query(owner=owner, limit=LONGEST_LIST)
+    page = listing.list_adapters(session, query, caller.account)
+    sizes = [
+        sum(file.blob.size for file in row.revision.files) if row.revision is not None else 0
+        for row in page.rows
+    ]
+    return [
+        {
+            "id": row.adapter.name,
+            "type": "model",
+            "updatedAt": instant(row.adapter.updated_at),
+            "visibility": row.adapter.visibility,
+            "storage": size,
+            "storagePercent": 100 * size / (sum(sizes) or 1),
+        }
+        for row, size in zip(page.rows, sizes, strict=True)
+    ]
 
 
 @router.post("/v1/telemetry", status_code=204)
