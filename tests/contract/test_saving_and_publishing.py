@@ -1,0 +1,120 @@
+"""What the runtime saves, the registry accepts: the folder on disk is all that joins the two."""
+
+import copy
+import json
+
+import pytest
+
+from adapters_runtime import AutoAdapterModel, init
+from adapters_runtime.composition import Stack
+from adapters_runtime.shapes import BaseDescription
+from registry.errors import InvalidPackage
+from registry.manifest import build_manifest
+from registry.packages import Package
+from registry.schemas import BaseModelIn, Signature
+from tests.support.tiny_models import build_tiny
+
+METHODS = {
+    "seq_bn": ("seq_bn", None),
+    "double_seq_bn": ("double_seq_bn[leave_out=[1]]", None),
+    "par_bn": ("par_bn", None),
+    "seq_bn_inv": ("seq_bn_inv", "nice"),
+    "lora": ("lora[attn_matrices=['q','v'],intermediate_lora=True]", None),
+}
+TYPES = ("bert", "xlm-roberta", "distilbert", "gpt2", "llama")
+
+
+def model_of(model_type):
+    model = copy.deepcopy(build_tiny(model_type))
+    init(model)
+    model.describe_base(name=f"tiny/{model_type}", revision="0" * 40)
+    return model
+
+
+def checked(folder):
+    """Check a folder as `hubctl push` does, against the base that was saved beside it."""
+    package = Package.from_folder(folder)
+    files = {path: file for path, file in package.files.items() if path != "hub_base.json"}
+    body = BaseModelIn.model_validate(json.loads((folder / "hub_base.json").read_text()))
+    shapes = {name: tuple(entry["shape"]) for name, entry in body.tensors.items()}
+    base = BaseDescription(body.config["model_type"], body.config, shapes)
+    return build_manifest(Package(files), base, body.identity), body
+
+
+@pytest.mark.parametrize("model_type", TYPES)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_saved_adapter_is_accepted_as_it_is(method, model_type, tmp_path):
+    config, invertible = METHODS[method]
+    model = model_of(model_type)
+    model.add_adapter("mine", config)
+    model.describe_adapter("mine", kind="task", languages=["en"])
+    model.save_adapter(tmp_path, "mine")
+
+    manifest, body = checked(tmp_path)
+
+    assert manifest.warnings == ()
+    document = manifest.document
+    assert document.base == body.identity
+    assert document.base.name == f"tiny/{model_type}"
+    assert (document.kind, document.method) == ("task", method.removesuffix("_inv"))
+    assert document.signature.invertible == invertible
+    assert document.signature.slot == "task"
+
+
+def test_a_half_precision_adapter_is_accepted(tmp_path):
+    model = model_of("bert")
+    model.add_adapter("mine", "seq_bn")
+    model.half()
+    model.save_adapter(tmp_path, "mine")
+    tensors = checked(tmp_path)[0].document.tensors["adapter.safetensors"]
+    assert {entry.dtype for entry in tensors.values()} == {"F16"}
+
+
+def test_a_task_adapter_on_a_language_adapter_says_what_it_requires(tmp_path):
+    model = model_of("bert")
+    model.add_adapter("en", "seq_bn_inv")
+    model.describe_adapter("en", kind="language", languages=["en"], series="wiki")
+    model.add_adapter("ner", "seq_bn")
+    model.describe_adapter("ner", kind="task")
+    model.train_adapter("ner")
+    model.set_active_adapters(Stack("en", "ner"))
+    model.describe_adapter("ner", setup=Stack("en", "ner"))
+    model.save_adapter(tmp_path / "en", "en")
+    model.save_adapter(tmp_path / "ner", "ner")
+
+    language, task = (checked(tmp_path / name)[0].document for name in ("en", "ner"))
+
+    assert language.signature.language == "en"
+    assert set(task.requires) == {"lang"}
+    required = task.requires["lang"].signature
+    assert required == Signature.model_validate(language.signature.model_dump())
+
+
+def test_a_head_is_accepted_with_its_labels(tmp_path):
+    config = build_tiny("bert").config
+    model = AutoAdapterModel.from_config(config)
+    model.add_adapter("ner", "seq_bn")
+    model.add_tagging_head("ner", num_labels=2, id2label={0: "O", 1: "B"})
+    model.save_adapter(tmp_path, "ner")
+    head = checked(tmp_path)[0].document.head
+    assert (head.type, head.labels, head.outputs) == ("tagging", ("O", "B"), 2)
+
+
+def test_saving_twice_gives_the_same_content(tmp_path):
+    model = model_of("bert")
+    model.add_adapter("mine", "seq_bn")
+    for folder in ("a", "b"):
+        model.save_adapter(tmp_path / folder, "mine")
+    assert checked(tmp_path / "a")[0].digest == checked(tmp_path / "b")[0].digest
+
+
+def test_an_adapter_of_another_base_is_refused(tmp_path):
+    model = model_of("bert")
+    model.add_adapter("mine", "seq_bn")
+    model.save_adapter(tmp_path, "mine")
+    other = model_of("distilbert")
+    other.add_adapter("mine", "seq_bn")
+    other.save_adapter(tmp_path / "other", "mine")
+    (tmp_path / "hub_base.json").write_bytes((tmp_path / "other" / "hub_base.json").read_bytes())
+    with pytest.raises(InvalidPackage, match="model_type is 'bert', that of the base 'distilbert'"):
+        checked(tmp_path)
