@@ -40,9 +40,9 @@ _SCHEMES = {"http", "https", "mailto"}
 def render(body: str, *, files: str = "", title: str = "") -> str:
     """Return a card's body as HTML that is safe inside a page.
 
-    Headings move two levels down, below the page's own; identifiers get a prefix, so that a card
-    cannot stand in for a part of the page; images give way to their description, so that opening a
-    page tells no third party. `files` is the address below which relative links are looked up;
+    Headings come below the page's own; identifiers get a prefix, so that a card cannot stand in for
+    a part of the page; images give way to their description, so that opening a page tells no third
+    party. `files` is the address below which relative links are looked up;
     without it they lose their target. A first heading that repeats `title` is left out.
     """
     return _render(body, files, title)
@@ -94,11 +94,13 @@ def _without_comments(text: str) -> str:
 
 
 def _place_headings(tokens: Sequence[Token]) -> None:
+    """Begin with h3, for the page has h1 and h2, and give each an identifier of its own."""
     seen: Counter[str] = Counter()
+    headings = [token for token in tokens if token.type in {"heading_open", "heading_close"}]
+    highest = min((token.tag for token in headings), default="h1")
+    for token in headings:
+        token.tag = f"h{min(int(token.tag[1]) - int(highest[1]) + 3, 6)}"
     for token, following in pairwise(tokens):
-        if token.type not in {"heading_open", "heading_close"}:
-            continue
-        token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
         if token.type == "heading_open":
             slug = _slug(_inline_text(following))
             token.attrSet("id", f"{slug}-{seen[slug]}" if seen[slug] else slug)

@@ -160,6 +160,14 @@ def test_what_a_card_says_is_kept():
     assert "x &lt; 1" in html
 
 
+def test_headings_come_below_those_of_the_page_and_keep_their_order():
+    assert "<h3" in cards.render("### Only\n")
+    html = cards.render("## One\n\n#### Two\n\n###### Three\n")
+    assert [f"<h{level}" in html for level in range(1, 7)] == [
+        *(False, False, True, False, True, True)
+    ]
+
+
 def test_equal_headings_get_different_identifiers():
     html = cards.render("# Use\n# Use\n# Use\n")
     assert [f'id="user-content-use{n}"' in html for n in ("", "-1", "-2")] == [True] * 3

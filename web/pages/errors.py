@@ -51,7 +51,7 @@ def answer_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if not wants_page(request):
         return errors.answer_invalid_request(request, error)
-    problems = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
+    problems = [f"the parameter {each['loc'][-1]}: {each['msg']}" for each in error.errors()]
     return _error_page(request, 422, "; ".join(problems))
 
 
