@@ -99,10 +99,12 @@ class Index:
 
     def completes(self, choice: Choice) -> bool:
         """Whether the slots that are not chosen yet can be filled so that all fits together."""
+        left = [slot for slot in self.plan.slots if slot not in choice]
+        if len(left) == 1:  # the usual case by far, and one that fits is enough
+            return any(self.fits(choice, left[0], each) for each in self.open[left[0]])
         domains = {
             slot: [each for each in self.open[slot] if self.fits(choice, slot, each)]
-            for slot in self.plan.slots
-            if slot not in choice
+            for slot in left
         }
         return all(domains.values()) and self._fill(choice, domains)
 
