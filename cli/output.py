@@ -4,7 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -39,7 +39,9 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     grid = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for i in kept:
         numeric = all(isinstance(row[i], int | float | None) for row in rows)
-        grid.add_column(headings[i].upper(), justify="right" if numeric else "left")
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        # Folded, for a reference that is cut short cannot be copied.
+        grid.add_column(headings[i].upper(), justify=justify, overflow="fold")
     for row in rows:
         grid.add_row(*(_escaped(_text(row[i])) for i in kept))
     width = None if sys.stdout.isatty() else WIDE

@@ -203,6 +203,12 @@ def _fetch(client: HubClient, pinned: LockedSlot, folder: Path) -> None:
     )
 
 
+def endpoint_of(folder: Path, lock: Lock) -> str | None:
+    """Return the hub that a set-up folder was pulled from; None for a lock that lies alone."""
+    origins = (folders.origin(folder / slot).get("endpoint") for slot in lock.slots)
+    return next((endpoint for endpoint in origins if isinstance(endpoint, str)), None)
+
+
 def refilled(folder: Path, asked: Mapping[str, str | Need]) -> Recipe | None:
     """Return the recipe of a pulled set-up with new fillings; None where it has no recipe."""
     path = folder / folders.RECIPE

@@ -52,15 +52,18 @@ def command(
     """
     asked = setups.Asked(text=what, **options)
     _check_usage(asked, lock)
-    with connect(endpoint) as client:
+    with connect(endpoint, origin=_origin(lock)) as client:
         if what is not None and "(" not in what:
             result = _pull_adapter(client, what, to, force=force)
+            load = "model.load_adapter({!r})"
         else:
             result = _pull_setup(client, asked, lock, to or Path("setup"), force=force)
+            load = "adapters_runtime.load_setup(model, {!r})"
     if as_json:
         output.as_json(result)
     else:
         output.data(f"Pulled {result['pulled']} into {result['path']}")
+        output.note(f"Load it: {load.format(result['path'])}")
 
 
 def _check_usage(asked: setups.Asked, lock: Path | None) -> None:
@@ -69,6 +72,14 @@ def _check_usage(asked: setups.Asked, lock: Path | None) -> None:
     setups.check_usage(asked)
     if asked.text is not None and "(" not in asked.text and asked.base is not None:
         raise click.UsageError("--base is for set-ups; a single adapter knows its base.")
+
+
+def _origin(lock: Path | None) -> str | None:
+    """Return the hub that a lock came from, when it lies in the folder that was pulled."""
+    if lock is None:
+        return None
+    folder = lock if lock.is_dir() else lock.absolute().parent
+    return setups.endpoint_of(folder, setups.read_lock(folders.read_lock(lock)))
 
 
 # --- one adapter ---------------------------------------------------------------------------------
@@ -95,7 +106,6 @@ def _pull_adapter(client: HubClient, ref: str, to: Path | None, *, force: bool) 
             endpoint=client.endpoint,
         )
     output.note(f"Checked {output.plural(len(files), 'file')} against their sha256")
-    output.note(f"Load it: model.load_adapter({str(target)!r})")
     return {
         "pulled": detail.ref,
         "content": detail.content,
@@ -131,7 +141,6 @@ def _pull_setup(
     output.note(f"Pulling {output.plural(len(parsed.slots), 'adapter')}")
     with folders.replacing(target) as draft:
         setups.write(client, draft, document, recipe)
-    output.note(f"Load it: adapters_runtime.load_setup(model, {str(target)!r})")
     return {
         "pulled": ", ".join(pinned.ref for pinned in parsed.slots.values()),
         "path": str(target.absolute()),

@@ -59,25 +59,29 @@ def _scores(client: HubClient, subject: str) -> list[ScoreOut]:
 
 
 def show_table(scores: list[ScoreOut]) -> None:
-    headings = ("dataset", "split", "language", "metric", "value", "±", "n", "conditions", "of")
+    headings = ("dataset", "split", "language", "metric", "value", "±", "n", "conditions", "set-up")
     output.table(headings, [_row(score) for score in scores])
 
 
 def _row(score: ScoreOut) -> list[object]:
     dataset = f"{score.dataset}/{score.config}" if score.config else score.dataset
-    direction = "higher is better" if score.higher_is_better else "lower is better"
-    conditions = [f"{key}={value}" for key, value in score.conditions.items()]
+    # Which way is better is not for a reader to guess: perplexity falls, accuracy rises.
+    metric = f"{score.metric} {'↑' if score.higher_is_better else '↓'}"
     return [
         dataset,
         score.split,
         score.language,
-        f"{score.metric} ({direction})",
+        metric,
         score.value,
         score.stderr,
         score.n,
-        conditions,
+        [f"{key}={_plain(value)}" for key, value in score.conditions.items()],
         [f"{slot}: {ref}" for slot, ref in score.slots.items()],
     ]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @command.command(

@@ -7,6 +7,9 @@ from cli.framework import HubCommand, connect, hub_options
 from registry.client import Value
 from registry.schemas import SearchHit
 
+LONGEST = 60
+"""Characters of a description that a table shows."""
+
 
 @click.command(
     "search",
@@ -51,7 +54,7 @@ def command(
     if not page.hits:
         output.note("Nothing fits. Try fewer words or options.")
         return
-    headings = ("name", "version", "kind", "method", "language", "base", "downloads", "summary")
+    headings = ("name", "version", "kind", "method", "language", "base", "downloads", "about")
     output.table(headings, [_row(hit) for hit in page.hits])
     total = page.total if page.total_is_exact else f"more than {page.total}"
     if page.next:
@@ -67,5 +70,12 @@ def _row(hit: SearchHit) -> list[object]:
         hit.languages,
         hit.base_name,
         hit.downloads,
-        (hit.summary or hit.title).splitlines()[0][:60] if hit.summary or hit.title else None,
+        _about(hit),
     ]
+
+
+def _about(hit: SearchHit) -> str:
+    """Return the card's first words; without a card there is nothing but the name again."""
+    title = hit.title if hit.title != hit.name.partition("/")[2] else ""
+    lines = (hit.summary or title).splitlines()
+    return lines[0][:LONGEST] if lines else ""

@@ -55,7 +55,7 @@ def command(
     before = setups.read_lock(document)
     asked = _asked(folder, before, language, slots)
     options = Options(strict=strict, allow_base_mismatch=allow_base_mismatch)
-    with connect(endpoint, origin=_endpoint_of(folder, before)) as client:
+    with connect(endpoint, origin=setups.endpoint_of(folder, before)) as client:
         answer = client.swap(SwapIn(lock=document, slots=asked, options=options))
         after = setups.read_lock(answer.lock)
         changed = _changed(before, after, asked)
@@ -115,12 +115,6 @@ def _is_language(path: Path) -> bool:
     about = folders.read_json(path)
     signature = about.get("signature") or {}
     return about.get("kind") == "language" or signature.get("slot") == "lang"
-
-
-def _endpoint_of(folder: Path, lock: Lock) -> str | None:
-    """Return the hub that the set-up was pulled from."""
-    origins = (folders.origin(folder / slot).get("endpoint") for slot in lock.slots)
-    return next((endpoint for endpoint in origins if endpoint), None)
 
 
 def _changed(before: Lock, after: Lock, asked: Mapping[str, Filling]) -> tuple[str, ...]:

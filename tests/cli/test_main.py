@@ -8,6 +8,7 @@ import click
 import pytest
 
 from cli.main import COMMANDS, cli
+from tests.support import tiny
 from tests.support.scripted import Answer, scripted
 
 HEAVY = ("torch", "transformers", "fastapi", "sqlalchemy", "adapters_runtime.model")
@@ -65,6 +66,15 @@ def test_search_and_info_load_neither_the_server_nor_huggingface_hub(words, own_
     with scripted(Answer(404, {"error": "x"}, {"X-Error-Message": "not here"})) as hub:
         modules, ended = loaded_by(*words, HUBCTL_ENDPOINT=hub.url, HOME=str(own_settings))
     assert "not here" in ended.stderr
+    assert not [name for name in modules if name.startswith((*HEAVY, "huggingface_hub"))]
+
+
+def test_checking_a_folder_before_a_push_needs_no_torch(tmp_path):
+    folder = tiny.task(tmp_path / "copa")
+    modules, ended = loaded_by(
+        *("push", str(folder), "ana/copa", "--dry-run", "--endpoint", "http://127.0.0.1:9")
+    )
+    assert ended.stdout == "Would publish ana/copa@1.0.0\n"
     assert not [name for name in modules if name.startswith((*HEAVY, "huggingface_hub"))]
 
 
