@@ -152,7 +152,8 @@ def answer_bug(request: Request, error: Exception) -> JSONResponse:
     log.error("request %s failed", request_id, exc_info=error)
     message = f"the hub failed; tell its operator the request id {request_id}"
     body = ErrorBody(code="internal_error", message=message, error=message)
-    return _answer(500, body, {"X-Error-Message": message})
+    # This answer is made outside of the middleware that gives the id to all others.
+    return _answer(500, body, {"X-Error-Message": message, "X-Request-Id": request_id})
 
 
 def _answer(status: int, body: ErrorBody, headers: Mapping[str, str]) -> JSONResponse:
