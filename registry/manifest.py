@@ -30,6 +30,7 @@ from registry.structure import digest_tensors
 HUB = "hub_adapter.json"
 CARD = "README.md"
 LARGEST_CARD = 1 << 20
+LONGEST_METHOD = 64
 
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 _FROM_CONFIGURATION = ("method", "layers", "points", "invertible", "rows")
@@ -164,6 +165,8 @@ class _About:
 def _document(
     package: Package, contents: Contents, about: _About, check: Check
 ) -> ManifestDocument:
+    if len(contents.method) > LONGEST_METHOD:
+        check.problem(CONFIG, f"config: a union of too many methods, {contents.method}")
     hub = about.hub or HubAdapterFile(base=BaseIdentity(), signature=Signature())
     signature = _signature(hub.signature, contents.signature, check)
     if hub.kind == "language" and signature.language is None:

@@ -13,6 +13,8 @@ AdapterName = NewType("AdapterName", str)
 """A name that went through `parse_name`: `owner/adapter`, lower case."""
 
 LONGEST_NAME = 96
+LONGEST_TAG = 35
+"""What RFC 5646 asks to provide for; longer tags are private inventions."""
 
 RESERVED_OWNERS = frozenset(
     {
@@ -187,7 +189,7 @@ def parse_language(tag: str) -> str:
     """
     try:
         standard = langcodes.standardize_tag(tag.strip())
-        known = langcodes.tag_is_valid(standard)
+        known = len(standard) <= LONGEST_TAG and langcodes.tag_is_valid(standard)
     except LanguageTagError:
         known = False
     if not known:

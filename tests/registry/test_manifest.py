@@ -209,6 +209,14 @@ def test_a_head_of_a_million_layers_costs_no_time(tmp_path):
     assert "head_config.json: config: a head has at most" in refused(folder, tmp_path)
 
 
+def test_a_union_of_everything_is_refused(tmp_path):
+    everything = (
+        "double_seq_bn[leave_out=[1,2]]|par_bn[leave_out=[0,2]]|compacter[phm_dim=2,reduction_factor=2,leave_out=[0,1]]"
+        "|loreft|prefix_tuning[flat=True]|prompt_tuning|lora"
+    )
+    assert "too many methods" in refused(make_folder(BASE, everything), tmp_path)
+
+
 def test_labels_must_number_the_classes(tmp_path):
     folder = make_folder(BASE, head=HEAD)
     folder.documents["head_config.json"]["config"] = HEAD | {"label2id": {"a": 0, "b": 2}}

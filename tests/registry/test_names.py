@@ -103,8 +103,11 @@ def test_language_tags_get_their_standard_form(tag, standard):
     assert parse_language(standard) == standard
 
 
+LONG_TAG = "en-x-" + "-".join(["private"] * 5)
+
+
 @pytest.mark.parametrize(
-    "tag", ["", "e", "English", "multilingual", "xx", "en-Wiki-foo-bar", "en us"]
+    "tag", ["", "e", "English", "multilingual", "xx", "en-Wiki-foo-bar", "en us", LONG_TAG]
 )
 def test_what_is_no_language_tag_is_refused(tag):
     with pytest.raises(InvalidName, match="BCP-47"):
