@@ -96,19 +96,15 @@ def impossible(index: Index) -> ResolutionImpossible:
 def _summary(index: Index) -> str:
     plan = index.plan
     empty = [slot for slot in sorted(plan.slots) if not index.open[slot]]
+    if all(len(found) == 1 for found in index.every.values()):
+        # With one candidate each there is one story to tell, and it fits into a line.
+        slot = (empty or sorted(plan.slots))[0]
+        first, *more = _against(index, slot, index.every[slot][0])
+        return f"nothing fits: {first.told_of()}{f' (and {len(more)} more)' if more else ''}"
     if empty:
         asked = ", ".join(f"{slot!r} ({_asked(plan.slots[slot])})" for slot in empty)
-        summary = f"nothing fits the slot{'s' if len(empty) > 1 else ''} {asked} on {plan.base}"
-    else:
-        summary = f"no combination of the candidates fits on {plan.base}"
-    # With one candidate each there is one story to tell, and it fits into a line.
-    if any(len(found) != 1 for found in index.every.values()):
-        return summary
-    slot = (empty or sorted(plan.slots))[0]
-    (candidate,) = index.every[slot]
-    first, *more = _against(index, slot, candidate)
-    also = f" (and {len(more)} more)" if more else ""
-    return f"{summary}: {first.told_of()}{also}"
+        return f"nothing fits the slot{'s' if len(empty) > 1 else ''} {asked} on {plan.base}"
+    return f"no combination of the candidates fits on {plan.base}"
 
 
 def _asked(filling: str | Need) -> str:

@@ -95,6 +95,7 @@ def test_a_swap_that_breaks_the_contract_is_refused_with_the_reason(hub, stack):
     assert answer.status_code == 409
     body = answer.json()
     assert body["code"] == "resolution_impossible"
+    assert body["message"].startswith("nothing fits: lab/sw-double@1.0.0: R6 contract: beside acme")
     assert any(
         "its method is double_seq_bn, in training it was seq_bn" in reason
         for reason in body["reasons"]["lang"]
