@@ -74,6 +74,11 @@ class LoRAConfig(LayeredConfig):
             )
         if self.is_ia3 and (self.use_dora or self.is_vera):
             raise ConfigError('composition_mode "scale" allows neither use_dora, vera_d nor vera_b')
+        if self.use_dora and self.use_gating:
+            raise ConfigError(
+                "use_dora and use_gating both scale the update, and no paper says how they would "
+                "go together; choose one"
+            )
         if self.init_weights == "vera" and (self.vera_d is None or self.vera_b is None):
             raise ConfigError('init_weights="vera" needs values for vera_d and vera_b')
 

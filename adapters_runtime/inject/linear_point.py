@@ -18,7 +18,7 @@ from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.evaluation import Place, evaluate
 from adapters_runtime.inject.point import Hook, Outside, Point
 from adapters_runtime.methods.base import LinearMethod
-from adapters_runtime.methods.linear import linear_method
+from adapters_runtime.methods.linear import build_linear
 
 
 class LinearState(NamedTuple):
@@ -74,7 +74,7 @@ class LinearPoint(Point, Place[LinearState]):
         if not parts:
             return None
         widths = [self.widths[part] for part in parts]
-        return linear_method(config)(self._weight().shape[1], widths, config)
+        return build_linear(config, self._select(parts, self._weight(), 0), widths)
 
     def add(self, name: str, config: AdapterConfig) -> bool:
         if not super().add(name, config):
@@ -183,8 +183,13 @@ class LinearPoint(Point, Place[LinearState]):
 
     def select(self, name: str, tensor: Tensor, dim: int) -> Tensor:
         """Return the parts that an adapter adapts, side by side."""
+        return self._select(self.parts[name], tensor, dim)
+
+    def _select(self, wanted: Sequence[int], tensor: Tensor, dim: int) -> Tensor:
+        if len(self.widths) == 1:
+            return tensor
         parts = self.split(tensor, dim)
-        return torch.cat([parts[i] for i in self.parts[name]], dim)
+        return torch.cat([parts[i] for i in wanted], dim)
 
     def replace(self, name: str, tensor: Tensor, new: Tensor, dim: int) -> Tensor:
         """Return `tensor` with the parts that an adapter adapts taken from `new`."""

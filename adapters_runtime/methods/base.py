@@ -35,6 +35,14 @@ class LinearMethod(nn.Module, ABC):
         return None
 
 
+class Rescaling(nn.Module, ABC):
+    """Something that rescales the output features of a map that an adapter has changed."""
+
+    @abstractmethod
+    def factor(self, weight: Tensor, delta: Tensor) -> Tensor:
+        """Return the factors, (out,), given the weight and its update, both (out, in)."""
+
+
 class StreamMethod(nn.Module, ABC):
     """A bijection of the hidden stream: forward after the embeddings, inverse before an LM head."""
 

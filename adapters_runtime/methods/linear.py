@@ -1,15 +1,32 @@
 """Which method a configuration of a linear map's adapter means."""
 
-from adapters_runtime.configs import LoRAConfig
-from adapters_runtime.errors import ConfigError
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from adapters_runtime.configs import LoRAConfig, MTLLoRAConfig
 from adapters_runtime.methods.base import LinearMethod
+from adapters_runtime.methods.dora import Magnitude
 from adapters_runtime.methods.ia3 import IA3
 from adapters_runtime.methods.lora import LoRA
+from adapters_runtime.methods.low_rank import LowRank
+from adapters_runtime.methods.mtl_lora import MTLLoRA
+from adapters_runtime.methods.vera import VeRA
 
 
-def linear_method(config: LoRAConfig) -> type[LinearMethod]:
-    if config.use_dora or config.init_weights == "vera":
-        raise ConfigError("DoRA and VeRA are not available yet; use LoRAConfig without them")
-    if config.composition_mode == "scale":
-        return IA3
-    return LoRA
+def build_linear(config: LoRAConfig, weight: Tensor, widths: Sequence[int]) -> LinearMethod:
+    """Return a fresh adapter of the rows `weight`, (out, in), whose parts have the given widths."""
+    if config.is_ia3:
+        return IA3(weight.shape[1], widths, config)
+    method = _low_rank(config, weight.shape[1], widths)
+    if config.use_dora:
+        method.m = Magnitude(weight)
+    return method
+
+
+def _low_rank(config: LoRAConfig, in_features: int, widths: Sequence[int]) -> LowRank:
+    if isinstance(config, MTLLoRAConfig):
+        return MTLLoRA(in_features, widths, config)
+    if config.is_vera:
+        return VeRA(in_features, widths, config)
+    return LoRA(in_features, widths, config)

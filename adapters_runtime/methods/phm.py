@@ -1,4 +1,4 @@
-"""Parameterised hypercomplex multiplication: a linear map whose matrix is a sum of Kronecker products.
+"""Hypercomplex multiplication: a linear map whose matrix is a sum of Kronecker products.
 
     y = x H + b,   H = sum over i of A_i ⊗ W_i,   A_i (n, n),   W_i (in / n, out / n)
 
@@ -64,6 +64,8 @@ class Tensors(nn.Module):
 class PHM(Tensors, Sharing):
     """Holds what its configuration does not share: `phm_rule` (A), `W`, and the bias `b`."""
 
+    config: BnConfig
+
     def __init__(self, inputs: int, outputs: int, side: Side, config: BnConfig) -> None:
         super().__init__()
         self.inputs = inputs
@@ -84,7 +86,7 @@ class PHM(Tensors, Sharing):
         self.b = nn.Parameter(torch.zeros(outputs)) if config.phm_bias else None
 
     @classmethod
-    def build_shared(cls, fellows: Sequence["PHM"]) -> Tensors | None:  # type: ignore[override]
+    def build_shared(cls, fellows: Sequence["PHM"]) -> Tensors | None:
         config = fellows[0].config
         if not (config.shared_phm_rule or config.shared_W_phm):
             return None

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from adapters_runtime.architectures import Layer
 from adapters_runtime.configs import LoRAConfig, MTLLoRAConfig
-from adapters_runtime.errors import ConfigError
 from adapters_runtime.shapes.base import BaseDescription, Shape
 
 
@@ -15,10 +14,16 @@ class AdaptedMap:
 
     key: str
     inputs: int
-    outputs: int
-    """Of the adapted parts together."""
-    parts: int = 1
-    """How many maps this is to the architecture's idea; 1 unless query and key, say, are fused."""
+    widths: tuple[int, ...]
+    """Outputs of each adapted part: more than one where query and value, say, are fused."""
+
+    @property
+    def outputs(self) -> int:
+        return sum(self.widths)
+
+    @property
+    def parts(self) -> int:
+        return len(self.widths)
 
 
 def lora_tensors(
@@ -32,7 +37,8 @@ def lora_tensors(
     if config.is_vera and maps:
         # VeRA's paper has equal maps only; where they differ, each takes its part of the largest.
         yield f"shared_parameters.{name}.lora_A", (config.r, max(each.inputs for each in maps))
-        yield f"shared_parameters.{name}.lora_B", (max(each.outputs for each in maps), config.r)
+        widest = max(width for each in maps for width in each.widths)
+        yield f"shared_parameters.{name}.lora_B", (widest, config.r)
 
 
 def adapted_maps(config: LoRAConfig, base: BaseDescription) -> Iterator[AdaptedMap]:
@@ -65,14 +71,13 @@ def _attention_maps(
             yield AdaptedMap(
                 key=_key(base, layer, path),
                 inputs=base.linear(layer, path)[1],
-                outputs=sum(wanted),
-                parts=len(wanted),
+                widths=tuple(wanted),
             )
 
 
 def _map(base: BaseDescription, layer: Layer, path: str) -> AdaptedMap:
     outputs, inputs = base.linear(layer, path)
-    return AdaptedMap(key=_key(base, layer, path), inputs=inputs, outputs=outputs)
+    return AdaptedMap(key=_key(base, layer, path), inputs=inputs, widths=(outputs,))
 
 
 def _key(base: BaseDescription, layer: Layer, path: str) -> str:
@@ -95,13 +100,9 @@ def _module(config: LoRAConfig, adapted: AdaptedMap) -> Iterator[tuple[str, Shap
 
 
 def _vera(config: LoRAConfig, adapted: AdaptedMap) -> Iterator[tuple[str, Shape]]:
-    if adapted.parts > 1:
-        raise ConfigError(
-            f"VeRA cannot adapt {adapted.parts} parts of the fused projection {adapted.key}; "
-            "name one in attn_matrices"
-        )
     # AdapterHub keeps its learned vectors as the diagonals of matrices.
-    yield "vera_D", (config.r, config.r)
+    rank = config.r * adapted.parts
+    yield "vera_D", (rank, rank)
     yield "vera_B", (adapted.outputs, adapted.outputs)
 
 
@@ -109,12 +110,8 @@ def _up_projections(config: LoRAConfig, adapted: AdaptedMap) -> Iterator[tuple[s
     if not isinstance(config, MTLLoRAConfig):
         yield "lora_B", (adapted.outputs, config.r)
         return
-    if adapted.parts > 1:
-        raise ConfigError(
-            f"MTL-LoRA cannot adapt {adapted.parts} parts of the fused projection {adapted.key}; "
-            "name one in attn_matrices"
-        )
     diagonal = config.task_specific_matrix_type == "singular_values"
+    rank = config.r * adapted.parts
     yield "lora_B", (config.n_up_projection, adapted.outputs, config.r)
-    yield "task_specific.values", (config.r,) if diagonal else (config.r, config.r)
+    yield "task_specific.values", (rank,) if diagonal else (rank, config.r)
     yield "weights", (config.n_up_projection,)

@@ -246,9 +246,13 @@ def test_vision_models_have_no_rows_of_tokens():
         expected_tensors("a", EmbeddingRowsConfig([1]), describe("vit"))
 
 
-def test_vera_of_two_fused_parts_is_refused():
-    with pytest.raises(ConfigError, match="VeRA cannot adapt 2 parts"):
-        expected_tensors("a", VeraConfig(), describe("gpt2"))
+def test_vera_of_two_fused_parts_has_a_vector_for_each_and_shares_matrices_of_one():
+    tensors = expected_tensors("a", VeraConfig(r=3), describe("gpt2"))
+    shared = {key: shape for key, shape in tensors.items() if key.startswith("shared_parameters")}
+    width = shared["shared_parameters.a.lora_A"][1]
+    assert shared["shared_parameters.a.lora_B"] == (width, 3)
+    assert tensors["h.0.attn.c_attn.loras.a.vera_D"] == (6, 6)
+    assert tensors["h.0.attn.c_attn.loras.a.vera_B"] == (2 * width, 2 * width)
 
 
 @pytest.mark.parametrize(
