@@ -19,6 +19,7 @@ from adapters_runtime.inject.point import Point
 from adapters_runtime.inject.shared_point import SharedPoint
 from adapters_runtime.inject.stream_point import InvertiblePoint, RowsPoint
 from adapters_runtime.methods.phm import PHM
+from adapters_runtime.methods.vera import VeRA
 
 
 def place(base: nn.Module, architecture: Architecture, activations: Activations) -> list[Point]:
@@ -29,6 +30,8 @@ def place(base: nn.Module, architecture: Architecture, activations: Activations)
         points += _layer_points(_Placed(layer, base), activations)
     bottlenecks = [point for point in points if isinstance(point, BottleneckPoint)]
     points.append(SharedPoint(activations, PHM, bottlenecks))
+    linears = [point for point in points if isinstance(point, LinearPoint)]
+    points.append(SharedPoint(activations, VeRA, linears))
     return points
 
 
