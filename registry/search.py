@@ -124,13 +124,9 @@ def suggest(session: Session, prefix: str, viewer: Account | None) -> list[Sugge
     if not words:
         return []
     rows = session.execute(
-        select(SearchDocument.name, SearchDocument.title)
-        .where(
-            search_index.index_of(session).named(words),
-            SearchDocument.adapter_id == Adapter.id,
-            accounts.visible_to(viewer),
-        )
-        .order_by(SearchDocument.id)
+        search_index.index_of(session)
+        .completing(words)
+        .where(SearchDocument.adapter_id == Adapter.id, accounts.visible_to(viewer))
         .limit(SUGGESTIONS)
     )
     return [Suggestion(name=name, title=title) for name, title in rows]

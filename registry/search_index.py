@@ -14,6 +14,7 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     Double,
+    Select,
     cast,
     column,
     func,
@@ -55,8 +56,8 @@ class SearchIndex(Protocol):
     def best(self, terms: Terms, visible: ColumnElement[bool]) -> CTE:
         """Return `id` and `score` (smaller is better) of the most popular visible matches."""
 
-    def named(self, words: Sequence[str]) -> ColumnElement[bool]:
-        """Return the condition that a name holds the words, the last one as a beginning."""
+    def completing(self, words: Sequence[str]) -> Select[str, str]:
+        """Return names (and titles) that hold the words, the last as a beginning; popular first."""
 
 
 def index_of(session: Session) -> SearchIndex:
@@ -109,11 +110,15 @@ class _Sqlite:
             .prefix_with("materialized")
         )
 
-    def named(self, words: Sequence[str]) -> ColumnElement[bool]:
+    def completing(self, words: Sequence[str]) -> Select[str, str]:
         expression = " AND ".join(f'"{word}"' for word in words) + "*"
-        return (_FTS_NAMES.c.rowid == SearchDocument.id) & _FTS_NAMES.c.search_fts_names.op(
-            "match"
-        )(expression)
+        return (
+            select(SearchDocument.name, SearchDocument.title)
+            .where(_FTS_NAMES.c.search_fts_names.op("match")(expression))
+            .where(_FTS_NAMES.c.rowid == SearchDocument.id)
+            # Not by the equal SearchDocument.id: SQLite would fetch every match, to sort them.
+            .order_by(_FTS_NAMES.c.rowid)
+        )
 
 
 _FTS = table("search_fts", column("rowid"), column("search_fts"))
@@ -157,9 +162,13 @@ class _Postgresql:
             select(top.c.id, score.label("score")).join(_VECTORS, _VECTORS.c.id == top.c.id)
         ).cte("best")
 
-    def named(self, words: Sequence[str]) -> ColumnElement[bool]:
+    def completing(self, words: Sequence[str]) -> Select[str, str]:
         query = _tsquery("simple", " & ".join(f"'{_fold(word)}'" for word in words) + ":*")
-        return (_VECTORS.c.id == SearchDocument.id) & _VECTORS.c.names.op("@@")(query)
+        return (
+            select(SearchDocument.name, SearchDocument.title)
+            .where(_VECTORS.c.id == SearchDocument.id, _VECTORS.c.names.op("@@")(query))
+            .order_by(SearchDocument.id)
+        )
 
 
 _VECTORS = table("search_fts", column("id"), column("words"), column("names"))
