@@ -17,6 +17,8 @@ from adapters_runtime.configs.bottleneck import (
 from adapters_runtime.configs.deprecated import replacement_for
 from adapters_runtime.configs.embedding_rows import EmbeddingRowsConfig
 from adapters_runtime.configs.fusion import (
+    ADAPTERFUSION_CONFIG_MAP,
+    DEFAULT_ADAPTERFUSION_CONFIG,
     AdapterFusionConfig,
     DynamicAdapterFusionConfig,
     StaticAdapterFusionConfig,
@@ -33,9 +35,7 @@ from adapters_runtime.configs.parsing import load_config, parse_expression
 from adapters_runtime.configs.prefix_tuning import PrefixTuningConfig
 from adapters_runtime.configs.presets import (
     ADAPTER_CONFIG_MAP,
-    ADAPTERFUSION_CONFIG_MAP,
     DEFAULT_ADAPTER_CONFIG,
-    DEFAULT_ADAPTERFUSION_CONFIG,
 )
 from adapters_runtime.configs.prompt_tuning import PromptTuningConfig
 from adapters_runtime.configs.reft import DiReftConfig, LoReftConfig, NoReftConfig, ReftConfig

@@ -6,7 +6,7 @@ made from, though the file does not say which preset that was.
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_type_hints
@@ -18,6 +18,9 @@ _Config = TypeVar("_Config", bound="type[AdapterConfig]")
 
 CLASSES: dict[str | None, "type[AdapterConfig]"] = {}
 """Which class reads a document, by its field `architecture`; bottlenecks have none."""
+
+READERS: "list[Callable[[Any], AdapterConfig]]" = []
+"""What reads names, expressions and paths. `parsing` adds itself: it stands on all the classes."""
 
 ACTIVATIONS = frozenset(
     {"gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh"}
@@ -89,10 +92,8 @@ class AdapterConfig(Mapping[str, Any]):
 
         Overrides that are None are ignored: command-line flags that were not given come as None.
         """
-        from adapters_runtime.configs.parsing import load_config  # noqa: PLC0415  (presets need us)
-
         given = {name: value for name, value in overrides.items() if value is not None}
-        loaded = load_config(config)
+        loaded = READERS[-1](config)
         return loaded.replace(**given) if given else loaded
 
     @classmethod

@@ -3,6 +3,7 @@
 Pfeiffer et al. 2020, https://arxiv.org/abs/2005.00247.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from adapters_runtime.configs.base import AdapterConfig, check_probability, configuration
@@ -47,8 +48,6 @@ class AdapterFusionConfig(AdapterConfig, of_adapter=False):
 
     @classmethod
     def load(cls, config: Any, **overrides: Any) -> AdapterConfig:
-        from adapters_runtime.configs.presets import ADAPTERFUSION_CONFIG_MAP  # noqa: PLC0415
-
         if isinstance(config, str):
             if config not in ADAPTERFUSION_CONFIG_MAP:
                 known = ", ".join(ADAPTERFUSION_CONFIG_MAP)
@@ -89,3 +88,11 @@ class DynamicAdapterFusionConfig(AdapterFusionConfig):
     value_before_softmax: bool = True
     value_initialized: bool | str = True
     dropout_prob: float | None = None
+
+
+DEFAULT_ADAPTERFUSION_CONFIG = "dynamic"
+
+ADAPTERFUSION_CONFIG_MAP: Mapping[str, AdapterFusionConfig] = {
+    "static": StaticAdapterFusionConfig(),
+    "dynamic": DynamicAdapterFusionConfig(),
+}

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from adapters_runtime.configs.base import AdapterConfig
+from adapters_runtime.configs.base import READERS, AdapterConfig
 from adapters_runtime.configs.legacy import upgrade_document
 from adapters_runtime.configs.presets import ADAPTER_CONFIG_MAP, DEPRECATED_NAMES
 from adapters_runtime.configs.union import ConfigUnion
@@ -41,6 +41,9 @@ def load_config(value: Any) -> AdapterConfig:
     raise ConfigError(
         f"a configuration is a name, an expression, a path or a document, not {value!r}"
     )
+
+
+READERS.append(load_config)
 
 
 def parse_expression(text: str) -> AdapterConfig:

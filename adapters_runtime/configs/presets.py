@@ -13,11 +13,6 @@ from adapters_runtime.configs.bottleneck import (
     SeqBnConfig,
     SeqBnInvConfig,
 )
-from adapters_runtime.configs.fusion import (
-    AdapterFusionConfig,
-    DynamicAdapterFusionConfig,
-    StaticAdapterFusionConfig,
-)
 from adapters_runtime.configs.lora import (
     DoRAConfig,
     DvoRAConfig,
@@ -32,7 +27,6 @@ from adapters_runtime.configs.reft import DiReftConfig, LoReftConfig, NoReftConf
 from adapters_runtime.configs.union import MAMConfig, UniPELTConfig
 
 DEFAULT_ADAPTER_CONFIG = "seq_bn"
-DEFAULT_ADAPTERFUSION_CONFIG = "dynamic"
 
 _CURRENT: dict[str, AdapterConfig] = {
     "seq_bn": SeqBnConfig(),
@@ -72,9 +66,4 @@ DEPRECATED_NAMES: Mapping[str, str] = {
 
 ADAPTER_CONFIG_MAP: Mapping[str, AdapterConfig] = _CURRENT | {
     old: _CURRENT[new] for old, new in DEPRECATED_NAMES.items()
-}
-
-ADAPTERFUSION_CONFIG_MAP: Mapping[str, AdapterFusionConfig] = {
-    "static": StaticAdapterFusionConfig(),
-    "dynamic": DynamicAdapterFusionConfig(),
 }

@@ -24,11 +24,17 @@ def hub_adapter(model: nn.Module, name: str, base: identity.BaseIdentity) -> dic
         "base": base.as_dict(),
         "signature": signature_of(bank, name),
         "requires": requirements(bank, name),
-        "setup": None if info.setup is None else setup_tree(bank, info.setup),
+        "setup": _trained_in(bank, name),
         "languages": list(info.languages),
         "datasets": list(info.datasets),
         "training": dict(info.training),
     }
+
+
+def _trained_in(bank: AdapterBank, name: str) -> Any:
+    """Return the set-up of training, unless the adapter was trained alone."""
+    setup = bank.info[name].setup
+    return None if setup is None or setup.flatten() == (name,) else setup_tree(bank, setup)
 
 
 def hub_base(model: nn.Module, base: identity.BaseIdentity) -> dict[str, Any]:
