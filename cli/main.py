@@ -30,6 +30,7 @@ COMMANDS = {
     "search": "Find adapters.",
     "info": "Show one adapter: versions, contract, base, scores.",
     "scores": "Show or record measured results.",
+    "base": "Show or register base models.",
     "convert": "Turn pickled weights into safetensors.",
 }
 """Every command and its one line of help, which is that of the command itself (a test compares)."""

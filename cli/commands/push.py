@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import ValidationError
 
 from adapters_runtime.shapes import BaseDescription
-from cli import folders, output, transfer
-from cli.failures import Failure
+from cli import bases, folders, output, transfer
 from cli.framework import HubCommand, connect, hub_options
 from cli.numbering import Plan, make_plan
 from registry import names
@@ -65,7 +63,7 @@ def command(
     the hub does not know is registered from hub_base.json; its weights stay here. Repeating a push
     changes nothing.
     """
-    local = Local(folder, _package(folder), _own_base(folder))
+    local = Local(folder, _package(folder), bases.of_folder(folder))
     wanted = None if number is None else Number.parse(number)
     with connect(endpoint) as client:
         chosen = _name(client, folder, name)
@@ -98,23 +96,6 @@ def _package(folder: Path) -> Package:
     """Return the adapter's files, without those that only say where the folder came from."""
     files = Package.from_folder(folder).files
     return Package({path: file for path, file in files.items() if path not in folders.SIDECARS})
-
-
-def _own_base(folder: Path) -> BaseModelIn | None:
-    path = folder / folders.BASE
-    if not path.is_file():
-        return None
-    document = folders.read_json(path)
-    try:
-        return BaseModelIn.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Failure(
-            f"{path}: {where}: {first['msg'].lower()}",
-            hint="save the adapter again, and the file is written anew",
-            code="invalid_package",
-        ) from error
 
 
 def _name(client: HubClient, folder: Path, given: str | None) -> AdapterName:

@@ -1,38 +1,14 @@
 """A command line of its own for each test: own credentials, own cache, no settings of ours."""
 
 import importlib
-import json
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from cli import transfer
-from cli.main import cli
+from tests.support.commands import run
 from tests.support.server import running_server
 
 VARIABLES = ("HUBCTL_ENDPOINT", "HUBCTL_TOKEN", "HF_ENDPOINT", "HF_TOKEN", "HUB_SECRET", "HUB_DATA")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-def _run(*words, stdin=None, **environment):
-    result = CliRunner().invoke(cli, [str(word) for word in words], input=stdin, env=environment)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return Ended(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +29,7 @@ def own_settings(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def hubctl():
     """Call a command in this process: `hubctl("search", "ner", stdin=..., NAME=value)`."""
-    return _run
+    return run
 
 
 @pytest.fixture

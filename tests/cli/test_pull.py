@@ -12,22 +12,40 @@ from registry import strictjson
 from registry.schemas import Lock
 from registry.setup import setup_digest
 from tests.support import tiny
+from tests.support.commands import run
+from tests.support.server import running_server
 
 
-@pytest.fixture
-def stocked(logged_in, hubctl, tmp_path):
-    """A hub with one task adapter and packs for Quechua, Swahili, and one that cannot fit."""
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """A hub with one task adapter, packs for Quechua and Swahili, and one that cannot fit."""
+    source = tmp_path_factory.mktemp("source")
     made = {
         "ana/copa": tiny.task(source / "copa"),
         "ana/qu-wiki": tiny.language(source / "qu", "qu"),
         "ana/sw-wiki": tiny.language(source / "sw", "sw"),
         "ana/de-lora": tiny.language(source / "de", "de", "lora"),
     }
-    for name, folder in made.items():
-        ended = hubctl("push", folder, name)
-        assert ended.code == 0, ended.err
-    return logged_in
+    with running_server(source / "hub") as hub:
+        for name, folder in made.items():
+            words = ("push", folder, name, "--endpoint", hub.url)
+            ended = run(*words, HUBCTL_TOKEN=hub.token)
+            assert ended.code == 0, ended.err
+        yield hub, source
+
+
+@pytest.fixture
+def stocked(shop, hubctl):
+    """That hub, with `hubctl` logged in to it. Tests only add what no other looks at."""
+    hub, _ = shop
+    hubctl("login", "--endpoint", hub.url, "--token", hub.token)
+    return hub
+
+
+@pytest.fixture
+def source(shop):
+    """The folders that were pushed."""
+    return shop[1]
 
 
 @pytest.fixture
@@ -49,13 +67,13 @@ def contents(folder):
 # --- one adapter ---------------------------------------------------------------------------------
 
 
-def test_an_adapter_arrives_as_it_was_pushed(stocked, hubctl, tmp_path):
+def test_an_adapter_arrives_as_it_was_pushed(stocked, hubctl, tmp_path, source):
     target = tmp_path / "got"
     ended = hubctl("pull", "ana/copa@^1", "--to", target)
     assert ended.code == 0, ended.err
     assert ended.out == f"Pulled ana/copa@1.0.0 into {target}\n"
     for name in ("adapter.safetensors", "adapter_config.json", "hub_adapter.json"):
-        assert (target / name).read_bytes() == (tmp_path / "source" / "copa" / name).read_bytes()
+        assert (target / name).read_bytes() == (source / "copa" / name).read_bytes()
     origin = json.loads((target / "hub_origin.json").read_text())
     assert origin["ref"] == "ana/copa@1.0.0"
     assert origin["endpoint"] == stocked.url
@@ -100,13 +118,15 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(stocked, hubctl, tmp_path,
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
 
 
-def test_damage_on_the_server_is_noticed(stocked, hubctl, tmp_path):
+def test_damage_on_the_server_is_noticed(logged_in, hubctl, tmp_path):
     """The server's own disk may fail: a stock client would load whatever came."""
-    weights = (tmp_path / "source" / "copa" / "adapter.safetensors").read_bytes()
+    folder = tiny.task(tmp_path / "copa")
+    hubctl("push", folder)
+    weights = (folder / "adapter.safetensors").read_bytes()
     digest = hashlib.sha256(weights).hexdigest()
     blob = next(
         path
-        for path in Path(stocked.settings.data).rglob("*")
+        for path in Path(logged_in.settings.data).rglob("*")
         if path.is_file() and digest in path.as_posix().replace("/", "")
     )
     blob.chmod(0o644)
