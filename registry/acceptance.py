@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from registry.errors import UploadRefused
-from registry.settings import MIB, Settings
 
+MIB = 1024 * 1024
 TEXT, BINARY, SAFETENSORS = "text", "binary", "safetensors"
 
 _TEXT_SUFFIXES = frozenset(
@@ -44,10 +44,6 @@ class Limits:
     file: int = 2 * 1024 * MIB
     revision_files: int = 2_000
     revision_bytes: int = 20 * 1024 * MIB
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Limits":
-        return cls(settings.file_limit, settings.revision_files, settings.revision_bytes)
 
 
 def sniff(head: bytes) -> str:

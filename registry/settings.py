@@ -9,7 +9,7 @@ from tempfile import NamedTemporaryFile
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-MIB = 1024 * 1024
+from registry.acceptance import MIB, Limits
 
 
 class Settings(BaseSettings):
@@ -51,6 +51,10 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url
         return f"sqlite:///{self.data.resolve() / 'hub.sqlite3'}"
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.file_limit, self.revision_files, self.revision_bytes)
 
     def signing_key(self) -> bytes:
         """Return the secret; without one, make it once and keep it in the data folder."""

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 
-from registry.settings import MIB
+from registry.acceptance import MIB
 from tests.web.conftest import contents, eventually
 from web.signing import Signer
 

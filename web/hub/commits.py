@@ -14,10 +14,9 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from registry import accounts, revisions, search
-from registry.acceptance import Limits, check_file, sniff
+from registry.acceptance import MIB, Limits, check_file, sniff
 from registry.errors import RevisionNotFound, UploadRefused, UploadTooLarge
 from registry.models import Account, Adapter, Revision
-from registry.settings import MIB
 from web.deps import (
     AppSettings,
     BaseUrl,
@@ -70,7 +69,7 @@ def preupload(
     head = revisions.branch_head(session, adapter, revision)
     if head is None and not revision.startswith(revisions.INCOMING):
         raise RevisionNotFound(adapter.name, revision)
-    _refuse_early(body.files, Limits.of(settings))
+    _refuse_early(body.files, settings.limits)
     limit = settings.inline_limit if _client_version(request) >= XET_ONLY else SMALL
     modes = {file.path: "regular" if file.size <= limit else "lfs" for file in body.files}
     present = _present(head)
@@ -171,7 +170,7 @@ class _Target:
                 message=body.description,
                 author=author,
                 parent=body.parent,
-                limits=Limits.of(self.request.app.state.settings),
+                limits=self.request.app.state.settings.limits,
             )
             if self.branch == revisions.MAIN and search.newest_version(session, adapter.id) is None:
                 # Until something is published, the card alone says what the adapter is.
