@@ -5,6 +5,8 @@ AdapterError
 ├── InvalidComposition       a composition block may not hold what it was given
 ├── UnsupportedArchitecture  there is no specification for the model type
 ├── UnsupportedSite          the architecture has no place for what the configuration asks
+├── UnsupportedAttention     prefixes cannot enter the attention as it is computed
+├── UnsupportedHead          the architecture offers no prediction head of a type
 ├── UnsupportedComposition   a method gives no meaning to a composition block
 ├── AdapterNotLoaded         the model has no adapter of that name
 ├── AdapterExists            the model has an adapter of that name already
@@ -17,7 +19,6 @@ AdapterError
 ├── FormatError              a file or folder is not what it should be
 └── ContractError            adapters that are put together were not trained for one another
 """
-# ruff: noqa: N818  (the names say what is wrong; "Error" at their end would add nothing)
 # Constructors take no keyword-only arguments: errors must survive pickle to leave a worker process.
 
 from collections.abc import Mapping, Sequence
@@ -66,6 +67,40 @@ class UnsupportedSite(AdapterError, ValueError):
     def __str__(self) -> str:
         known = ", ".join(self.available) or "none"
         return f"{self.model_type} has no place for {self.site!r} (it has: {known})"
+
+
+class UnsupportedAttention(AdapterError, ValueError):
+    """Prefixes cannot enter the attention as it is computed."""
+
+    def __init__(self, implementation: str, available: Sequence[str]) -> None:
+        super().__init__(implementation, tuple(available))
+        self.implementation = implementation
+        self.available = tuple(available)
+
+    def __str__(self) -> str:
+        known = ", ".join(self.available)
+        return (
+            f"prefix tuning cannot enter attention computed by {self.implementation!r} (it can "
+            f"enter: {known}). Choose another one with model.set_attn_implementation(...), or with "
+            "attn_implementation=... when the model is loaded"
+        )
+
+
+class UnsupportedHead(AdapterError, ValueError):
+    """The architecture offers no prediction head of a type."""
+
+    def __init__(self, model_type: str, head_type: str, available: Sequence[str]) -> None:
+        super().__init__(model_type, head_type, tuple(available))
+        self.model_type = model_type
+        self.head_type = head_type
+        self.available = tuple(available)
+
+    def __str__(self) -> str:
+        known = ", ".join(self.available) or "none"
+        return (
+            f"{self.model_type} has no head of type {self.head_type!r} (it has: {known}); "
+            "make a type of your own known with register_custom_head"
+        )
 
 
 class UnsupportedComposition(AdapterError, ValueError):

@@ -54,7 +54,9 @@ def hubctl(*arguments: object, refused: bool = False) -> dict[str, Any]:
 def say_and_run(*arguments: object, refused: bool = False) -> None:
     """Show a hubctl command and what it prints."""
     console.print(f"\n[bold]$ hubctl {' '.join(map(str, arguments))}[/]", highlight=False)
-    done = subprocess.run([HUBCTL, *map(str, arguments)], text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        [HUBCTL, *map(str, arguments)], text=True, capture_output=True, check=False
+    )
     console.print((done.stdout + done.stderr).rstrip(), markup=False, highlight=False)
     if done.returncode != (3 if refused else 0):
         raise Failed(f"hubctl ended with {done.returncode}")
@@ -155,7 +157,8 @@ def push_packs(owner: str, work: Path) -> None:
 
 def push_tasks(owner: str, work: Path) -> None:
     for seed in TASK_SEEDS:
-        for kind, name in (("stacked", f"sections-s{seed}"), ("alone", f"sections-alone-s{seed}")):
+        names = {"stacked": f"sections-s{seed}", "alone": f"sections-alone-s{seed}"}
+        for kind, name in names.items():
             title = f"Sections of man pages, trained {kind}, seed {seed}"
             write_card(work / f"s{seed}" / kind, title, [SOURCE])
             hubctl("push", work / f"s{seed}" / kind, f"{owner}/{name}")
@@ -200,7 +203,10 @@ def evaluate(owner: str, work: Path) -> list[dict[str, Any]]:
 
 def conditions(text: str) -> dict[str, str]:
     """Return row title -> prediction key for a language's test text."""
-    rows = {"task adapter alone": f"alone/{text}", "trained set-up, Stack(en, task)": f"stack-en/{text}"}
+    rows = {
+        "task adapter alone": f"alone/{text}",
+        "trained set-up, Stack(en, task)": f"stack-en/{text}",
+    }
     if text != SOURCE:
         other = next(language for language in TARGETS if language != text)
         rows |= {
@@ -214,7 +220,10 @@ def conditions(text: str) -> dict[str, str]:
 def show_table(found: list[dict[str, Any]]) -> None:
     for text in LANGUAGES:
         texts, gold = examples(text, "test", TEST_PER_CLASS, TEST_SEED)
-        title = f"{NAMES[text]} text: balanced accuracy in %, {len(gold)} paragraphs, {len(found)} seeds"
+        title = (
+            f"{NAMES[text]} text: balanced accuracy in %, "
+            f"{len(gold)} paragraphs, {len(found)} seeds"
+        )
         table = Table(title=title, title_justify="left", title_style="bold")
         for header, justify in (("set-up", "left"), ("mean", "right"), ("95 % interval", "right")):
             table.add_column(header, justify=justify)
@@ -238,21 +247,28 @@ def say_what_carries_it(found: list[dict[str, Any]]) -> None:
     for text in TARGETS:
         _, gold = examples(text, "test", TEST_PER_CLASS, TEST_SEED)
         swapped = runs_of(found, f"stack-{text}/{text}")
-        pairs = {
-            "the unswapped set-up": runs_of(found, f"stack-en/{text}"),
-            "its rows alone under the English adapter": runs_of(found, f"rows-{text}/{text}"),
-        }
-        parts = []
-        for what, runs in pairs.items():
-            value, low, high = (100 * part for part in paired_interval(gold, swapped, runs))
-            parts.append(f"{value:+.1f} points [{low:+.1f}, {high:+.1f}] against {what}")
-        console.print(f"{NAMES[text]}, swapped: {', and '.join(parts)}.", highlight=False)
+        swap = paired_interval(gold, swapped, runs_of(found, f"stack-en/{text}"))
+        layers = paired_interval(gold, swapped, runs_of(found, f"rows-{text}/{text}"))
+        carrier = (
+            "the adapter's layers add to what its embedding rows do"
+            if layers[1] > 0
+            else "its embedding rows carry that; the adapter's layers add nothing that can be told"
+        )
+        console.print(
+            f"{NAMES[text]}: swapping gives {points(swap)} over the unswapped set-up. "
+            f"Against its rows alone under the English adapter it gives {points(layers)}: {carrier}.",
+            highlight=False,
+        )
     console.print(
-        "What carries the effect: where the swapped pack does no better than its rows alone, it is the\n"
-        "embedding rows that transfer, not the adapter's layers. On bases and texts this small that is\n"
-        "expected; published MAD-X works with orders of magnitude more of both.",
+        "A base and texts this small show the mechanism; "
+        "published MAD-X has orders of magnitude more of both.",
         highlight=False,
     )
+
+
+def points(difference: tuple[float, float, float]) -> str:
+    value, low, high = (100 * part for part in difference)
+    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
 def record_scores(owner: str, work: Path, found: list[dict[str, Any]]) -> None:
@@ -268,12 +284,18 @@ def record_scores(owner: str, work: Path, found: list[dict[str, Any]]) -> None:
                 subject = str(work / f"s{seed}" / f"setup-{what.removeprefix('stack-')}")
             _, gold = examples(text, "test", TEST_PER_CLASS, TEST_SEED)
             value, low, high = interval(gold, [np.array(predicted)])
-            hubctl(
-                "scores", "add", subject, "--dataset", "debian-man-page-sections",
-                "--language", text, "--metric", "balanced_accuracy", "--value", round(value, 4),
-                "--n", len(gold), "--stderr", round((high - low) / 3.92, 4),
-                "--condition", f"zero_shot={json.dumps(text != SOURCE)}", "--condition", f"seed={seed}",
-            )  # fmt: skip
+            measured = {
+                "dataset": "debian-man-page-sections",
+                "language": text,
+                "metric": "balanced_accuracy",
+                "value": round(value, 4),
+                "n": len(gold),
+                "stderr": round((high - low) / 3.92, 4),  # 95 % is 1.96 standard errors each way
+            }
+            options = [part for field, given in measured.items() for part in (f"--{field}", given)]
+            settings = (f"zero_shot={json.dumps(text != SOURCE)}", f"seed={seed}")
+            options += [part for setting in settings for part in ("--condition", setting)]
+            hubctl("scores", "add", subject, *options)
             count += 1
     console.print(f"{count} scores recorded, each for the digest of its set-up.")
 
@@ -311,7 +333,9 @@ def main() -> None:
         record_scores(owner, work, found)
     minutes = (time.time() - started) / 60
     tell(f"Done in {minutes:.1f} minutes. To look around in the catalogue:")
-    console.print(f"  {Path(HUBCTL)} serve --data {folder / 'hub'}\n  and open http://127.0.0.1:8000")
+    console.print(
+        f"  {Path(HUBCTL)} serve --data {folder / 'hub'}\n  and open http://127.0.0.1:8000"
+    )
 
 
 def tell(text: str) -> None:

@@ -36,7 +36,7 @@ def hubctl(*arguments: str | Path) -> dict[str, Any]:
 
 
 def set_ups(owner: str, seed: int, work: Path) -> dict[str, Path]:
-    """Return a pulled set-up folder per language: the first resolved by need, the others swapped."""
+    """Return a pulled set-up folder per language: English by need, the others swapped."""
     task, folders = f"{owner}/sections-s{seed}", {}
     for language in LANGUAGES:
         folder = work / f"setup-{language}"

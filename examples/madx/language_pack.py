@@ -27,7 +27,7 @@ BATCH, WARM_UP = 32, 50
 
 
 def own_rows(encoded: list[list[int]], vocabulary: int) -> list[int]:
-    """Return the ids that are this language's: seen twice, and thrice as frequent as in the base."""
+    """Return the ids of this language: seen twice, and thrice as frequent as in the base."""
     counts = np.bincount([i for ids in encoded for i in ids], minlength=vocabulary)
     base = np.load(BASE / "unigram.npy").astype("float64")
     typical = (counts >= 2) & (counts / counts.sum() > 3.0 * base / base.sum())
@@ -35,7 +35,9 @@ def own_rows(encoded: list[list[int]], vocabulary: int) -> list[int]:
     return [int(i) for i in np.flatnonzero(typical)]
 
 
-def configuration(language: str, method: str, encoded: list[list[int]], vocabulary: int) -> AdapterConfig:
+def configuration(
+    language: str, method: str, encoded: list[list[int]], vocabulary: int
+) -> AdapterConfig:
     if method == "lora":
         return ar.LoRAConfig(r=8, alpha=16)
     bottleneck = ar.SeqBnInvConfig(

@@ -1,18 +1,18 @@
-"""How good is it, and how sure is that: balanced accuracy, intervals, and a floor without a model."""
+"""How good is it, and how sure is that: balanced accuracy, intervals, and a floor."""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from text import examples
 from settings import LABELS, PER_CLASS, SOURCE
+from text import examples
 
 RESAMPLES = 2000
 
 
 def balanced_accuracy(gold: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the mean over classes of the share found, so that frequent classes do not count more."""
+    """Return the mean over classes of the share found: frequent classes count no more."""
     return float(np.mean([(predicted[gold == k] == k).mean() for k in range(len(LABELS))]))
 
 

@@ -2,9 +2,9 @@
 
 usage: task.py SEED ENGLISH_PACK FOLDER [TARGET_LANGUAGE=PACK ...]
 
-The head votes once per token, and the votes of all tokens but [CLS] are averaged: a linear head over
-the mean of the tokens. FOLDER gets `stacked/`, `alone/` and, for each target language, the logits that
-this process gives on its test text after the swap, for another process to compare with.
+The head votes once per token, and the votes of all tokens but [CLS] are averaged: a linear head
+over the mean of the tokens. FOLDER gets `stacked/`, `alone/` and, for each target language, the
+logits that this process gives on its test text after the swap, for another one to compare with.
 """
 
 import argparse

@@ -41,7 +41,9 @@ def blocks(encoded: list[list[int]], rng: random.Random) -> np.ndarray:
     return np.concatenate([np.full((rows, 1), CLS), body, np.full((rows, 1), SEP)], axis=1)
 
 
-def masked(rows: np.ndarray, vocabulary: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def masked(
+    rows: np.ndarray, vocabulary: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return (input, chosen positions, original ids there): 80 % masked, 10 % random, 10 % kept."""
     ids = torch.as_tensor(rows)
     chosen = torch.rand(ids.shape, generator=generator) < MASKED
@@ -56,7 +58,7 @@ def masked(rows: np.ndarray, vocabulary: int, generator: torch.Generator) -> tup
 
 
 def examples(language: str, split: str, per_class: int, seed: int) -> tuple[list[str], np.ndarray]:
-    """Return texts and labels (indices of LABELS), at most `per_class` of each, shuffled by seed."""
+    """Return texts and labels (indices of LABELS), at most `per_class` of each, shuffled."""
     rng = random.Random(seed)
     rows = _read(f"task.{language}.{split}.jsonl.gz")
     chosen = []
