@@ -38,6 +38,25 @@ class Recording:
         self.reports: dict[str, dict[str, Any]] = {report: {} for report in reports}
         self.former: Recording | None = None
 
+    def add(
+        self,
+        report: str,
+        subject: str,
+        layer: int,
+        location: str,
+        scores: Any,
+        *,
+        last: bool = False,
+    ) -> None:
+        """Add scores, (rows, columns, ...), to those of one place, if this report is wanted.
+
+        Scores of one place stand side by side, in the order in which they come (the query's gate,
+        the value's), but for those that are to stand last.
+        """
+        if report in self.reports:
+            places = self.reports[report].setdefault(subject, {}).setdefault(layer, {})
+            places.setdefault(location, []).append((last, scores))
+
 
 class _ThreadState(threading.local):
     """The override of this thread and the options of the forward pass that runs in it.

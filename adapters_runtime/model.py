@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from adapters_runtime import merging, summary
+from adapters_runtime import ejecting, merging, summary
 from adapters_runtime.architectures import Architecture, get_architecture
 from adapters_runtime.composition import AdapterCompositionBlock, parse_composition
 from adapters_runtime.configs import AdapterConfig, load_config
@@ -135,6 +135,14 @@ class AdapterMethods:
     def reset_adapter(self) -> None:
         """Undo `merge_adapter`, bit for bit; does nothing when nothing is merged."""
         merging.reset(bank_of(self))  # type: ignore[arg-type]
+
+    def eject_prefix_tuning(self, name: str) -> None:
+        """Replace the MLP of a prefix tuning by the prefixes that it gives; outputs stay the same.
+
+        The configuration becomes flat, so that the adapter is saved, and loaded, as what it is now.
+        Raises ConfigError when the adapter has no prefixes.
+        """
+        ejecting.eject(bank_of(self), name)  # type: ignore[arg-type]
 
     # --- files
 

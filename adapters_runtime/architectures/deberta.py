@@ -37,6 +37,7 @@ DEBERTA = replace(
                     path="attention.self",
                     fused=FusedProjection(path="in_proj", layout="per_head"),
                     output="attention.output.dense",
+                    scaled_query=True,
                 ),
             ),
         ),

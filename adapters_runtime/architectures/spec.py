@@ -40,6 +40,13 @@ class Attention:
     fused: FusedProjection | None = None
     output: str
     """The output projection, relative to the layer: BERT keeps it in a sibling module."""
+    query_last: bool = False
+    """AdapterHub's library computes the query last here, and lists the scores of its gate last."""
+    scaled_query: bool = False
+    """Whether its forward scales queries before it multiplies them with keys.
+
+    Asked only where `Architecture.attention` is "softmax".
+    """
     prefixes_saved_as: str | None = None
     """Name of its prefixes in AdapterHub's files, where it is not `{role}_prefix`."""
 
@@ -121,5 +128,13 @@ class Architecture:
     """
     prefix_bias: Literal["pad", "recompute"] = "pad"
     """T5 recomputes its relative bias over prefix and keys; AdapterHub's weights expect it."""
+    summary: Literal["by_role", "pooled", "end_or_everywhere"] = "by_role"
+    """Where the vector that stands for a sequence is; by the roles of the stacks if nothing else.
+
+    BEiT's pooler takes the mean of all patches. AdapterHub's T5 and mBART classify at each position
+    when the decoder's input has no end.
+    """
+    ties_output: bool = True
+    """Whether its own LM head is tied to the token embedding when config.json does not say."""
     conv1d: bool = False
     """Its projections keep weights as (in, out), as GPT-2's Conv1D does."""

@@ -34,6 +34,7 @@ LAYERS = LayerStack(
             key="k_proj",
             value="v_proj",
             output="attention.o_proj",
+            query_last=True,
         ),
     ),
     ffn_in=("mlp.fc1",),
@@ -68,6 +69,7 @@ BEIT = replace(
     VIT,
     model_type="beit",
     base_prefix="beit",
+    summary="pooled",
     stacks=(
         replace(
             LAYERS,
@@ -75,6 +77,7 @@ BEIT = replace(
                 replace(LAYERS.sites[0], out="drop_path"),
                 replace(LAYERS.sites[1], out="drop_path", saved_as="output_adapters"),
             ),
+            attentions=(replace(LAYERS.attentions[0], query_last=False),),
         ),
     ),
 )

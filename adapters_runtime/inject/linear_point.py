@@ -35,6 +35,8 @@ class Location(NamedTuple):
     """`selfattn_lora`, `intermediate_lora` or `output_lora`."""
     matrices: tuple[str, ...] = ()
     """Of `q`, `k`, `v`, in the order of the output's parts; empty outside the attention."""
+    last: bool = False
+    """Whether its gate is reported after those of the other maps with this field."""
 
 
 class LinearPoint(Point, Place[LinearState]):
@@ -138,7 +140,7 @@ class LinearPoint(Point, Place[LinearState]):
     def _record_gates(self, name: str, method: LinearMethod, x: Tensor) -> None:
         gates = method.gates(x)
         if gates is not None:
-            self.record_gates(name, self.location.field, gates)
+            self.record_gates(name, self.location.field, gates, last=self.location.last)
 
     def _method(self, name: str) -> LinearMethod:
         method = self.adapters[name]

@@ -8,16 +8,18 @@ from adapters_runtime.architectures import (
     Architecture,
     Attention,
     FusedProjection,
-    Layer,
     list_layers,
 )
 from adapters_runtime.context import Activations
 from adapters_runtime.inject.bottleneck_point import BottleneckPoint, residual_hooks
 from adapters_runtime.inject.linear_point import LinearPoint, Location
-from adapters_runtime.inject.paths import find, in_features, out_features, path_within
+from adapters_runtime.inject.paths import find, in_features, out_features
+from adapters_runtime.inject.placed import PlacedLayer
 from adapters_runtime.inject.point import Point
+from adapters_runtime.inject.prefix_placement import prefix_points
 from adapters_runtime.inject.shared_point import SharedPoint
 from adapters_runtime.inject.stream_point import InvertiblePoint, RowsPoint
+from adapters_runtime.inject.token_tables import TokenTables
 from adapters_runtime.methods.phm import PHM
 from adapters_runtime.methods.vera import VeRA
 
@@ -26,30 +28,15 @@ def place(base: nn.Module, architecture: Architecture, activations: Activations)
     """Return a point, without adapters, for each place where one can stand."""
     points: list[Point] = list(_stream_points(base, architecture, activations))
     parameters = [name for name, _ in base.named_parameters()]
-    for layer in list_layers(architecture, parameters):
-        points += _layer_points(_Placed(layer, base), activations)
+    layers = [PlacedLayer(layer, base) for layer in list_layers(architecture, parameters)]
+    for layer in layers:
+        points += _layer_points(layer, activations)
+    points += prefix_points(base, architecture, layers, activations)
     bottlenecks = [point for point in points if isinstance(point, BottleneckPoint)]
     points.append(SharedPoint(activations, PHM, bottlenecks))
     linears = [point for point in points if isinstance(point, LinearPoint)]
     points.append(SharedPoint(activations, VeRA, linears))
     return points
-
-
-class _Placed:
-    """One layer, its modules, and the names that AdapterHub's files have for them."""
-
-    def __init__(self, layer: Layer, base: nn.Module) -> None:
-        self.stack = layer.stack
-        self.index = layer.index
-        self.saved_path = layer.saved_path
-        self.module = find(base, layer.path)
-        self.config = base.config.get_text_config()  # type: ignore[operator, union-attr]
-
-    def find(self, path: str) -> nn.Module:
-        return find(self.module, path)
-
-    def saved_as(self, path: str) -> str:
-        return f"{self.saved_path}.{self.stack.saved_as(path_within(self.module, path))}"
 
 
 def _stream_points(
@@ -58,9 +45,15 @@ def _stream_points(
     embeddings = find(base, architecture.embedding_output)
     path = architecture.invertible_saved_as.rpartition(".")[0]
     yield InvertiblePoint(path, activations, embeddings, _stream_width(base))
-    if architecture.token_embedding is not None:
-        lookups = architecture.token_lookups or (architecture.token_embedding,)
-        yield RowsPoint(activations, [find(base, lookup) for lookup in lookups])
+    lookups = [find(base, path) for path in _lookups(architecture)]
+    yield TokenTables(activations, lookups)
+    if lookups:
+        yield RowsPoint(activations, lookups)
+
+
+def _lookups(architecture: Architecture) -> tuple[str, ...]:
+    token = architecture.token_embedding
+    return architecture.token_lookups or (() if token is None else (token,))
 
 
 def _stream_width(base: nn.Module) -> int:
@@ -69,7 +62,7 @@ def _stream_width(base: nn.Module) -> int:
     return int(getattr(config, "embedding_size", None) or config.hidden_size)
 
 
-def _layer_points(layer: _Placed, activations: Activations) -> Iterator[Point]:
+def _layer_points(layer: PlacedLayer, activations: Activations) -> Iterator[Point]:
     yield from _bottlenecks(layer, activations)
     for attention in layer.stack.attentions:
         yield from _projections(layer, attention, activations)
@@ -80,7 +73,7 @@ def _layer_points(layer: _Placed, activations: Activations) -> Iterator[Point]:
         yield _linear(layer, path, Location(field), activations)
 
 
-def _bottlenecks(layer: _Placed, activations: Activations) -> Iterator[Point]:
+def _bottlenecks(layer: PlacedLayer, activations: Activations) -> Iterator[Point]:
     width = in_features(layer.find(layer.stack.ffn_in[0]))
     for site in layer.stack.sites:
         norm = None if site.norm is None else layer.find(site.norm)
@@ -91,26 +84,31 @@ def _bottlenecks(layer: _Placed, activations: Activations) -> Iterator[Point]:
         yield point
 
 
-def _projections(layer: _Placed, attention: Attention, activations: Activations) -> Iterator[Point]:
+def _projections(
+    layer: PlacedLayer, attention: Attention, activations: Activations
+) -> Iterator[Point]:
     for matrix, projection in (
         ("q", attention.query),
         ("k", attention.key),
         ("v", attention.value),
     ):
         if projection is not None:
-            location = Location("selfattn_lora", (matrix,))
+            last = attention.query_last and matrix == "q"
+            location = Location("selfattn_lora", (matrix,), last)
             yield _linear(layer, f"{attention.path}.{projection}", location, activations)
     if attention.fused is not None:
         yield _fused(layer, attention.path, attention.fused, activations)
 
 
-def _linear(layer: _Placed, path: str, location: Location, activations: Activations) -> LinearPoint:
+def _linear(
+    layer: PlacedLayer, path: str, location: Location, activations: Activations
+) -> LinearPoint:
     module = layer.find(path)
     return LinearPoint(layer.saved_as(path), layer.index, activations, module, location)
 
 
 def _fused(
-    layer: _Placed, attention: str, fused: FusedProjection, activations: Activations
+    layer: PlacedLayer, attention: str, fused: FusedProjection, activations: Activations
 ) -> LinearPoint:
     path = f"{attention}.{fused.path}"
     module = layer.find(path)

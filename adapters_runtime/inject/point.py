@@ -4,10 +4,10 @@ Hooks are registered when the first adapter arrives and removed with the last on
 without adapters runs the very operations of the base.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from adapters_runtime.composition import AdapterCompositionBlock
 from adapters_runtime.configs import AdapterConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.inject.named import NamedModules
-from adapters_runtime.inject.recording import record
+from adapters_runtime.inject.recording import GATING
 
 
 class Outside:
@@ -30,14 +30,53 @@ class Outside:
         self.module = module
 
 
+class Handle(Protocol):
+    def remove(self) -> None:
+        """Undo what `Attachment.register` did."""
+
+
+class Attachment(Protocol):
+    """A change to the model that lasts while there are adapters at a place."""
+
+    module: Outside
+
+    def register(self) -> Handle: ...
+
+
 @dataclass
 class Hook:
-    """A hook to register: `pre` runs before the module, `first` before the hooks already there."""
+    """A hook to register: `pre` runs before the module, `first` before the hooks already there.
+
+    `always` is for a hook after the module that must run even when the module raises.
+    """
 
     module: Outside
     call: Callable[..., Any]
     pre: bool = False
     first: bool = False
+    always: bool = False
+
+    def register(self) -> RemovableHandle:
+        module = self.module.module
+        if self.pre:
+            return module.register_forward_pre_hook(self.call, with_kwargs=True, prepend=self.first)
+        return module.register_forward_hook(self.call, prepend=self.first, always_call=self.always)
+
+
+@dataclass
+class Mark:
+    """An attribute to set on a module, where a hook would come too late."""
+
+    module: Outside
+    name: str
+    value: Any
+
+    def register(self) -> "Mark":
+        setattr(self.module.module, self.name, self.value)
+        return self
+
+    def remove(self) -> None:
+        delattr(self.module.module, self.name)
 
 
 class Point(nn.Module):
@@ -52,8 +91,8 @@ class Point(nn.Module):
         self.layer = layer
         self.adapters = NamedModules()
         self.activations = activations
-        self.hooks: list[Hook] = []
-        self._handles: list[RemovableHandle] = []
+        self.hooks: Sequence[Attachment] = ()
+        self._handles: list[Handle] = []
 
     def build(self, config: AdapterConfig) -> nn.Module | None:
         """Return a new adapter for this place, or None when the configuration wants none here."""
@@ -89,14 +128,27 @@ class Point(nn.Module):
         if not self.adapters:
             self.detach()
 
-    def add_hook(self, hook: Hook) -> None:
-        self.hooks.append(hook)
+    def leave_out(self, name: str, layers: Collection[int]) -> None:
+        """Take an adapter away if this place is in one of the layers, counted over all stacks."""
+        if self.layer in layers:
+            self.remove(name)
+
+    def add_hook(self, hook: Attachment) -> None:
+        self.hooks = (*self.hooks, hook)
         if self._handles:
-            self._handles.append(_register(hook))
+            self._handles.append(hook.register())
+
+    def drop_hooks(self, module: nn.Module) -> None:
+        """Forget all that this place does at a module, which leaves the model."""
+        attached = bool(self._handles)
+        self.detach()
+        self.hooks = tuple(hook for hook in self.hooks if hook.module.module is not module)
+        if attached:
+            self.attach()
 
     def attach(self) -> None:
         if not self._handles:
-            self._handles = [_register(hook) for hook in self.hooks]
+            self._handles = [hook.register() for hook in self.hooks]
 
     def detach(self) -> None:
         for handle in self._handles:
@@ -118,12 +170,13 @@ class Point(nn.Module):
         if name in self.adapters:
             yield from self.adapters[name].parameters()
 
-    def record_gates(self, name: str, location: str, gates: Tensor) -> None:
+    def record_gates(self, name: str, location: str, gates: Tensor, *, last: bool = False) -> None:
         """Report the gates of an adapter, (rows, ...) with one value per row and gate."""
-        assert self.layer is not None
-        scores = gates.reshape(len(gates), -1)
-        scores = scores.squeeze(1) if scores.shape[1] == 1 else scores
-        record(self.activations, "adapter_gating_scores", name, self.layer, location, scores)
+        recording = self.activations.recording()
+        if recording is not None:
+            assert self.layer is not None
+            scores = gates.reshape(len(gates), -1)
+            recording.add(GATING, name, self.layer, location, scores, last=last)
 
     def saved_tensors(self, name: str) -> Iterator[tuple[str, Tensor]]:
         """Yield the tensors of an adapter under their names in AdapterHub's files.
@@ -159,10 +212,3 @@ def seeded(seed: int | None) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-def _register(hook: Hook) -> RemovableHandle:
-    module = hook.module.module
-    if hook.pre:
-        return module.register_forward_pre_hook(hook.call, with_kwargs=True, prepend=hook.first)
-    return module.register_forward_hook(hook.call, prepend=hook.first)

@@ -13,9 +13,12 @@ from transformers.utils.generic import ModelOutput
 
 from adapters_runtime.context import Activations, Recording
 
+GATING = "adapter_gating_scores"
+FUSION = "adapter_fusion_attentions"
+
 OPTIONS = {
-    "output_adapter_gating_scores": "adapter_gating_scores",
-    "output_adapter_fusion_attentions": "adapter_fusion_attentions",
+    "output_adapter_gating_scores": GATING,
+    "output_adapter_fusion_attentions": FUSION,
 }
 """Argument of `forward` -> field of the output."""
 
@@ -25,27 +28,6 @@ def record_on(model: nn.Module, activations: Activations) -> None:
     model.register_forward_pre_hook(TakeOptions(activations), with_kwargs=True)
     # Also after an error: a recording left behind would swallow the reports of later passes.
     model.register_forward_hook(AttachReports(activations), always_call=True)
-
-
-def record(
-    activations: Activations, report: str, subject: str, layer: int, location: str, scores: Tensor
-) -> None:
-    """Add scores, (rows, ...), to `outputs[report][subject][layer][location]`, if asked for.
-
-    Several scores of one place stand side by side, as columns: the query's and the value's gate.
-    """
-    recording = activations.recording()
-    if recording is None or report not in recording.reports:
-        return
-    places = recording.reports[report].setdefault(subject, {}).setdefault(layer, {})
-    scores = scores.detach().cpu()
-    if location in places:
-        scores = torch.cat([_columns(places[location]), _columns(scores)], dim=1)
-    places[location] = scores
-
-
-def _columns(scores: Tensor) -> Tensor:
-    return scores.unsqueeze(1) if scores.dim() == 1 else scores
 
 
 class TakeOptions:
@@ -89,7 +71,7 @@ def _with_reports(output: Any, reports: dict[str, dict[str, Any]]) -> Any:
     return output
 
 
-def _arrays(found: dict[str, dict[int, dict[str, Tensor]]]) -> dict[str, Any]:
+def _arrays(found: dict[str, dict[int, dict[str, list[tuple[bool, Tensor]]]]]) -> dict[str, Any]:
     """Return the report in numpy arrays, as AdapterHub's library gives it."""
     return {
         subject: {
@@ -100,5 +82,10 @@ def _arrays(found: dict[str, dict[int, dict[str, Tensor]]]) -> dict[str, Any]:
     }
 
 
-def _array(scores: Tensor) -> Any:
-    return (scores.float() if scores.dtype == torch.bfloat16 else scores).numpy()
+def _array(found: list[tuple[bool, Tensor]]) -> Any:
+    scores = [score for _, score in sorted(found, key=lambda score: score[0])]
+    together = scores[0] if len(scores) == 1 else torch.cat(scores, dim=1)
+    if together.dim() == 2 and together.shape[1] == 1:
+        together = together.squeeze(1)
+    together = together.detach().cpu()
+    return (together.float() if together.dtype == torch.bfloat16 else together).numpy()

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from adapters_runtime.architectures import Architecture
+from adapters_runtime.errors import FormatError
 
 CONTAINERS = (
     "adapters",
@@ -29,19 +31,40 @@ OLD_SPELLINGS = {
 }
 
 
-DUPLICATE = ".adapter_norm_before."
-"""AdapterHub writes a bottleneck's own norm twice; it is also the first module of adapter_down."""
+COPIES = (
+    # A bottleneck's own norm is also the first module of adapter_down.
+    (re.compile(r"\.adapter_norm_before\."), ".adapter_down.0."),
+    # The one pool of prefixes is registered in every attention as well.
+    (re.compile(r"^.*\.prefix_tuning\.pool\."), "prefix_tuning."),
+)
+"""What AdapterHub's files hold twice: (the copy, what stands in its place in the original)."""
 
 
 def normalise(
     tensors: Mapping[str, Tensor], architecture: Architecture, saved_name: str, name: str
 ) -> dict[str, Tensor]:
-    """Return the tensors under today's names, relative to the base, for an adapter `name`."""
+    """Return the tensors under today's names, relative to the base, for an adapter `name`.
+
+    Raises FormatError when two that should be one tensor differ.
+    """
+    found = {_relative(_respelled(key), architecture): tensor for key, tensor in tensors.items()}
     return {
-        _renamed(_relative(_respelled(key), architecture), saved_name, name): tensor
-        for key, tensor in tensors.items()
-        if DUPLICATE not in key
+        _renamed(key, saved_name, name): tensor
+        for key, tensor in found.items()
+        if not _is_copy(key, found)
     }
+
+
+def _is_copy(key: str, tensors: Mapping[str, Tensor]) -> bool:
+    for pattern, place in COPIES:
+        original = pattern.sub(place, key)
+        if original != key and original in tensors:
+            if not torch.equal(tensors[original], tensors[key]):
+                raise FormatError(
+                    f"{key} and {original} are two names of one tensor, and hold different values"
+                )
+            return True
+    return False
 
 
 def _respelled(key: str) -> str:

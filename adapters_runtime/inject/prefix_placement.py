@@ -1,0 +1,80 @@
+"""Where prefixes stand: one point for each attention, and the pool they share."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from adapters_runtime.architectures import Architecture, Attention
+from adapters_runtime.context import Activations
+from adapters_runtime.inject.attention import PadBias, RecomputeBias, UseOurs, enter_by_interface
+from adapters_runtime.inject.paths import in_features, out_features
+from adapters_runtime.inject.placed import PlacedLayer
+from adapters_runtime.inject.point import Attachment, Point
+from adapters_runtime.inject.prefix_point import PrefixPoint, PrefixPool, Widths
+from adapters_runtime.inject.softmax_attention import enter_by_softmax
+from adapters_runtime.inject.wrapped_attention import enter_by_wrapping
+
+
+def prefix_points(
+    base: nn.Module,
+    architecture: Architecture,
+    layers: Sequence[PlacedLayer],
+    activations: Activations,
+) -> list[Point]:
+    points = []
+    for layer in layers:
+        for attention in layer.stack.attentions:
+            point = _point(layer, attention, activations)
+            point.hooks = _entrance(point, architecture, layers, layer, attention)
+            points.append(point)
+    pool = PrefixPool(activations, points, in_features(layers[0].find(layers[0].stack.ffn_in[0])))
+    pool.hooks = [UseOurs(base)] if architecture.attention == "interface" else []
+    # The attentions come second: what they hold is a part of what the pool has built.
+    return [pool, *points]
+
+
+def _point(layer: PlacedLayer, attention: Attention, activations: Activations) -> PrefixPoint:
+    field = f"{attention.role}_prefix"
+    widths = Widths(
+        field, _key_width(layer, attention), in_features(layer.find(layer.stack.ffn_in[0]))
+    )
+    path = f"{layer.saved_as(attention.path)}.prefix_tuning"
+    location = attention.prefixes_saved_as or field
+    return PrefixPoint(path, layer.index, activations, location, widths)
+
+
+def _key_width(layer: PlacedLayer, attention: Attention) -> int:
+    if attention.fused is None:
+        return out_features(layer.find(f"{attention.path}.{attention.key}"))
+    width = out_features(layer.find(f"{attention.path}.{attention.fused.path}"))
+    heads = layer.config.num_attention_heads
+    key_heads = getattr(layer.config, "num_key_value_heads", None) or heads
+    return int(width // (heads + 2 * key_heads) * key_heads)
+
+
+def _entrance(
+    point: PrefixPoint,
+    architecture: Architecture,
+    layers: Sequence[PlacedLayer],
+    layer: PlacedLayer,
+    attention: Attention,
+) -> list[Attachment]:
+    module = layer.find(attention.path)
+    if architecture.attention == "softmax":
+        output = layer.find(attention.output)
+        return enter_by_softmax(point, module, output, scaled_query=attention.scaled_query)
+    if architecture.attention == "wrapped":
+        return enter_by_wrapping(point, module)
+    return enter_by_interface(point, module, _bias(architecture, layers, layer, attention))
+
+
+def _bias(
+    architecture: Architecture,
+    layers: Sequence[PlacedLayer],
+    layer: PlacedLayer,
+    attention: Attention,
+) -> Callable[[Tensor, int], Tensor]:
+    if architecture.prefix_bias == "pad" or attention.role == "cross":
+        return PadBias()
+    first = next(other for other in layers if other.stack is layer.stack)
+    return RecomputeBias(first.find(attention.path))

@@ -1,0 +1,153 @@
+"""Prefixes in attentions that compute all by themselves: DeBERTa's, MPNet's.
+
+Softmax over the scores of prefixes and tokens is all that must be done in one piece:
+
+    out = p_prefix V_prefix + p_tokens V_tokens,   [p_prefix, p_tokens] = softmax([s_prefix, s])
+
+So the call of softmax is intercepted, and hands on the tokens' part; the prefixes' part is added to
+what enters the output projection.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from adapters_runtime.errors import UnsupportedAttention
+from adapters_runtime.inject.cell import Cell
+from adapters_runtime.inject.point import Attachment, Hook, Outside
+from adapters_runtime.inject.prefix_point import CaptureHidden, PrefixPoint, PrefixState
+
+PRODUCTS = {torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm, Tensor.__matmul__}
+SOFTMAXES = {F.softmax, torch.softmax, Tensor.softmax}
+
+
+def enter_by_softmax(
+    point: PrefixPoint, attention: nn.Module, output: nn.Module, *, scaled_query: bool
+) -> list[Attachment]:
+    """Return what lets prefixes into an attention whose output projection is `output`.
+
+    `scaled_query` says that its forward divides queries before it multiplies them with keys.
+    """
+    if getattr(attention, "talking_head", False):
+        raise UnsupportedAttention("talking heads", ("attention whose heads are independent",))
+    entrance = SoftmaxEntrance(point, scaled_query=scaled_query)
+    host = Outside(attention)
+    return [
+        Hook(host, CaptureHidden(point), pre=True),
+        Hook(host, StartIntercepting(entrance), pre=True),
+        Hook(host, StopIntercepting(entrance), always=True),
+        Hook(Outside(output), AddPrefixes(entrance), pre=True),
+    ]
+
+
+class SoftmaxEntrance:
+    """What the hooks of one attention share."""
+
+    def __init__(self, point: PrefixPoint, *, scaled_query: bool) -> None:
+        self.point = Outside(point)
+        self.scaled_query = scaled_query
+        self.mode = Cell()
+        """The interception while the attention runs."""
+        self.added = Cell()
+        """The prefixes' share of the attention's result, (rows, tokens, width)."""
+
+    def attend(self, module: nn.Module, query: Tensor, scores: Tensor) -> Tensor:
+        """Return the tokens' probabilities, and keep what the prefixes contribute.
+
+        `query` is (rows, heads, tokens, head width), `scores` (rows, heads, tokens, tokens).
+        """
+        point = self.point.module
+        assert isinstance(point, PrefixPoint)
+        state = point.state_before(query)
+        if state is None:
+            return torch.softmax(scores, dim=-1)
+        prefix_scores = self._scores(module, query, state).to(scores.dtype)
+        both = torch.softmax(torch.cat([prefix_scores, scores], dim=-1), dim=-1)
+        ours, tokens = both[..., : state.length], both[..., state.length :]
+        dropout: Any = module.dropout
+        self.added.put((dropout(ours) @ state.values).transpose(1, 2).flatten(2))
+        return tokens
+
+    def _scores(self, module: nn.Module, query: Tensor, state: PrefixState) -> Tensor:
+        scores = query @ state.keys.transpose(-1, -2)
+        if not self.scaled_query:
+            scores = scores / math.sqrt(query.shape[-1] * _terms(module))
+        if state.visible is not None:
+            hidden = torch.finfo(scores.dtype).min
+            scores = scores.masked_fill(~state.visible[:, None, None, :], hidden)
+        return scores
+
+
+def _terms(module: nn.Module) -> int:
+    """Return how many terms a score has: DeBERTa adds position terms, and divides by all."""
+    terms: Any = getattr(module, "pos_att_type", ())
+    return 1 + ("c2p" in terms) + ("p2c" in terms)
+
+
+class Interception(TorchFunctionMode):
+    """Watches the functions of one attention's forward.
+
+    The first product is that of queries and keys, from which the queries are taken.
+    """
+
+    def __init__(self, entrance: SoftmaxEntrance, module: nn.Module) -> None:
+        super().__init__()
+        self.entrance = entrance
+        self.module = module
+        self.query: Tensor | None = None
+        self.done = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if not self.done and func in PRODUCTS and self.query is None:
+            self.query = args[0]
+        if not self.done and func in SOFTMAXES and self.query is not None:
+            self.done = True
+            scores = args[0]
+            query = self.query.reshape(*scores.shape[:3], -1)
+            return self.entrance.attend(self.module, query, scores)
+        return func(*args, **(kwargs or {}))
+
+
+class StartIntercepting:
+    """Pre-hook on the attention."""
+
+    def __init__(self, entrance: SoftmaxEntrance) -> None:
+        self.entrance = entrance
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.entrance.point.module.active() is None:  # type: ignore[operator]
+            return
+        mode = Interception(self.entrance, module)
+        self.entrance.mode.put(mode)  # type: ignore[arg-type]  # a cell is not only for tensors
+        mode.__enter__()  # type: ignore[no-untyped-call]
+
+
+class StopIntercepting:
+    """Hook on the attention; runs also when it raises, or the interception would go on."""
+
+    def __init__(self, entrance: SoftmaxEntrance) -> None:
+        self.entrance = entrance
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        mode = self.entrance.mode.take()
+        if mode is not None:
+            mode.__exit__(None, None, None)  # type: ignore[attr-defined]
+
+
+class AddPrefixes:
+    """Pre-hook on the output projection."""
+
+    def __init__(self, entrance: SoftmaxEntrance) -> None:
+        self.entrance = entrance
+
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        added = self.entrance.added.take()
+        return None if added is None else ((args[0] + added.to(args[0].dtype), *args[1:]), kwargs)
