@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from registry import accounts, revisions
 from tests.support import catalogue, shelf
+from tests.support.packages import HEAD, bert, make_folder, registration
 from tests.support.server import running_server
 from web.pages import rendering
 
@@ -328,6 +330,34 @@ def test_pages_are_small(visitor):
     assert len(visitor.get("/").content) < 40_000
     assets = re.findall(r'"(/static/[^"]+)"', visitor.get("/").text)
     assert sum(len(visitor.get(path).content) for path in assets) < 40_000
+
+
+# --- after a real publish -------------------------------------------------------------------------
+
+
+def test_what_is_published_is_found_and_shown_at_once(tmp_path):
+    base = bert()
+    with running_server(tmp_path / "hub") as server, server.client() as client:
+        announced = registration(base)
+        client.post("/api/v1/base-models", json=announced.model_dump()).raise_for_status()
+        card = "---\nlicense: mit\n---\n# Quechua names\n\nFinds rivers.\n"
+        made = make_folder(base, identity=announced.identity.model_dump(), head=HEAD, card=card)
+        with server.session() as session:
+            ana = accounts.find(session, "ana")
+            adapter = revisions.create_adapter(session, ana, "ana/ner")
+            shelf.add_revision(session, server.blobs, adapter, made.contents(), branch="incoming/1")
+        published = client.post(
+            "/api/v1/adapters/ana/ner/versions", json={"revision": "incoming/1"}
+        )
+        assert published.status_code == 201
+
+        found = client.get("/search?q=rivers", headers=HTML).text
+        assert "1 adapter for" in found
+        assert "Quechua names" in found
+        page = client.get("/ana/ner", headers=HTML).text
+        assert "hubctl pull ana/ner@1.0.0" in page
+        assert "seq_bn in layers" in page
+        assert announced.identity.body in page
 
 
 # --- the same over the API ------------------------------------------------------------------------
