@@ -4,6 +4,7 @@ from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.bank import AdapterBank
 from adapters_runtime.inject.linear_point import LinearPoint
 from adapters_runtime.inject.point import Point
+from adapters_runtime.inject.shared_point import SharedPoint
 
 
 def merge(bank: AdapterBank, name: str) -> None:
@@ -14,9 +15,8 @@ def merge(bank: AdapterBank, name: str) -> None:
     """
     bank.require(name)
     points = [point for point in bank.of_type(LinearPoint) if name in point.adapters]
-    others = [
-        p for p in bank.of_type(Point) if name in p.adapters and not isinstance(p, LinearPoint)
-    ]
+    foldable = (LinearPoint, SharedPoint)
+    others = [p for p in bank.of_type(Point) if name in p.adapters and not isinstance(p, foldable)]
     if others or not points:
         raise MergeStateError(
             f"{name!r} has parts that cannot be folded into weights; only LoRA-like adapters can"

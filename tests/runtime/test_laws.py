@@ -6,15 +6,21 @@ import torch
 from adapters_runtime import init
 from adapters_runtime.architectures import ARCHITECTURES
 from adapters_runtime.configs import (
+    CompacterConfig,
+    CompacterPlusPlusConfig,
     ConfigUnion,
+    DoRAConfig,
     DoubleSeqBnConfig,
     DoubleSeqBnInvConfig,
+    DvoRAConfig,
     EmbeddingRowsConfig,
     IA3Config,
     LoRAConfig,
+    MTLLoRAConfig,
     ParBnConfig,
     SeqBnConfig,
     SeqBnInvConfig,
+    VeraConfig,
 )
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.shapes import BaseDescription, expected_tensors
@@ -32,11 +38,27 @@ METHODS = {
         r=2, attn_matrices=["q", "k", "v"], intermediate_lora=True, output_lora=True
     ),
     "ia3": IA3Config(),
+    "compacter": CompacterConfig(reduction_factor=4, phm_dim=2),
+    "compacter_shared": CompacterConfig(
+        reduction_factor=4, phm_dim=2, shared_W_phm=True, factorized_phm_rule=True
+    ),
+    "compacter_own": CompacterPlusPlusConfig(
+        reduction_factor=4, phm_dim=2, shared_phm_rule=False, factorized_phm_W=False
+    ),
+    "compacter_fixed_rule": CompacterPlusPlusConfig(
+        reduction_factor=4, phm_dim=2, phm_init_range=0.5, learn_phm=False
+    ),
+    "dora": DoRAConfig(r=2, alpha=6),
+    "vera": VeraConfig(r=2, alpha=6, attn_matrices=["q", "k", "v"], intermediate_lora=True),
+    "dvora": DvoRAConfig(r=2, alpha=6),
+    "mtl_lora": MTLLoRAConfig(r=2, n_up_projection=2),
+    "mtl_lora_full": MTLLoRAConfig(r=2, task_specific_matrix_type="linear", output_lora=True),
     "embedding_rows": ROWS,
     "language_pack": ConfigUnion(SeqBnInvConfig(reduction_factor=4), ROWS),
 }
-MERGEABLE = ("lora", "lora_everywhere", "ia3")
-IDENTITY_WHEN_FRESH = ("par_bn", "lora", "lora_everywhere", "ia3", "embedding_rows")
+LOW_RANK = ("lora", "lora_everywhere", "dora", "vera", "dvora", "mtl_lora", "mtl_lora_full")
+MERGEABLE = (*LOW_RANK, "ia3")
+IDENTITY_WHEN_FRESH = (*LOW_RANK, "par_bn", "ia3", "embedding_rows")
 SAMPLED = ("bert", "roberta", "xlm-roberta", "distilbert", "gpt2", "llama")
 VISION = ("vit", "deit", "beit")
 
