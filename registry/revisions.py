@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -231,7 +230,7 @@ def commit(
             f"{adapter.name} {branch} is at {head.id}, not at {parent}; fetch it and try again"
         )
     tree = _apply(session, adapter, head, operations, author=author, limits=limits or Limits())
-    if head is not None and tree == _tree(head):
+    if head is not None and tree == tree_of(head):
         return head
     previous = head or branch_head(session, adapter, MAIN)
     revision = _new_revision(
@@ -264,41 +263,6 @@ def find_file(adapter: Adapter, revision: Revision, path: str) -> RevisionFile:
     return found
 
 
-def history(session: Session, revision: Revision, *, limit: int) -> list[Revision]:
-    """Return a revision and its ancestors, the newest first."""
-    line = [revision]
-    while len(line) < limit and line[-1].parent_id is not None:
-        line.append(session.get_one(Revision, (revision.adapter_id, line[-1].parent_id)))
-    return line
-
-
-def last_changes(
-    session: Session, revision: Revision, paths: Iterable[str], *, depth: int = 1_000
-) -> dict[str, Revision]:
-    """Return for files and folders the newest revision that changed them, looking back so far."""
-    waiting, newer = set(paths), revision
-    found: dict[str, Revision] = {}
-    for _ in range(depth):
-        older = (
-            session.get(Revision, (newer.adapter_id, newer.parent_id)) if newer.parent_id else None
-        )
-        present, before = _tree(newer), _tree(older)
-        changed = {
-            path for path in present.keys() | before.keys() if _differ(path, present, before)
-        }
-        touched = changed | {str(up) for path in changed for up in PurePosixPath(path).parents}
-        found |= dict.fromkeys(waiting & touched, newer)
-        waiting -= touched
-        if older is None or not waiting:
-            break
-        newer = older
-    return found
-
-
-def _differ(path: str, one: Tree, other: Tree) -> bool:
-    return one.get(path) != other.get(path)
-
-
 def _apply(
     session: Session,
     adapter: Adapter,
@@ -308,7 +272,7 @@ def _apply(
     author: Account,
     limits: Limits,
 ) -> Tree:
-    tree = _tree(head)
+    tree = tree_of(head)
     added: dict[str, Add] = {}
     for operation in operations:
         check_path(operation.path)
@@ -350,7 +314,8 @@ def _blobs(session: Session, digests: set[str]) -> dict[str, Blob]:
     return {blob.sha256: blob for blob in rows}
 
 
-def _tree(revision: Revision | None) -> Tree:
+def tree_of(revision: Revision | None) -> Tree:
+    """Return the paths of a revision; before the first there were none."""
     if revision is None:
         return {}
     return {file.path: _Entry(file.sha256, file.large) for file in revision.files}

@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import func, select
 
-from registry import accounts, db, revisions
+from registry import accounts, db, history, revisions
 from registry.acceptance import Limits
 from registry.errors import (
     AdapterNotFound,
@@ -69,7 +69,7 @@ def test_a_commit_adds_to_what_is_there(session, adapter, commit):
     assert second.parent_id == first.id
     assert revisions.resolve_revision(session, adapter, "main") is second
     assert revisions.resolve_revision(session, adapter, first.id) is first
-    assert [r.id for r in revisions.history(session, second, limit=2)] == [second.id, first.id]
+    assert [r.id for r in history.ancestry(session, second)][:2] == [second.id, first.id]
 
 
 def test_files_and_folders_can_be_removed(session, adapter, ana, commit):
@@ -181,9 +181,7 @@ def test_last_changes_are_found_for_files_and_folders(session, commit):
     first = commit({"README.md": "x", "a/b.txt": "1", "a/c.txt": "1"})
     second = commit({"a/b.txt": "2"})
     third = commit({"d.txt": "x"})
-    found = revisions.last_changes(
-        session, third, ["README.md", "a", "a/b.txt", "a/c.txt", "d.txt"]
-    )
+    found = history.last_changes(session, third, ["README.md", "a", "a/b.txt", "a/c.txt", "d.txt"])
     assert found == {
         "README.md": first,
         "a": second,
@@ -266,5 +264,5 @@ def test_simultaneous_commits_make_one_line_of_history(engine, blobs):
         adapter = revisions.find_adapter(session, "ana/ner", None)
         last = revisions.resolve_revision(session, adapter, "main")
         assert len(paths(last)) == 8
-        assert len(revisions.history(session, last, limit=100)) == 9
+        assert len(list(history.ancestry(session, last))) == 9
         assert session.scalar(select(func.count()).select_from(Revision)) == 9

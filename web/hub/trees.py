@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from registry import publish, revisions
+from registry import history, publish, revisions
 from registry.errors import FileNotInRevision
 from registry.models import Account, Adapter, Revision, RevisionFile
 from web.deps import (
@@ -154,7 +155,7 @@ def commits(
     base: BaseUrl,
 ) -> Items:
     found = revisions.resolve_revision(session, adapter, revision)
-    line = revisions.history(session, found, limit=COMMITS_PER_PAGE)
+    line = list(islice(history.ancestry(session, found), COMMITS_PER_PAGE))
     if (older := line[-1].parent_id) is not None:
         address = f"{base}/api/models/{quote(adapter.name)}/commits/{older}"
         response.headers["Link"] = f'<{address}>; rel="next"'
@@ -186,7 +187,7 @@ def _folder(adapter: Adapter, revision: Revision, folder: str, *, recursive: boo
 
 
 def _described(session: Session, revision: Revision, items: Entries, *, expand: bool) -> Items:
-    last = revisions.last_changes(session, revision, items) if expand else {}
+    last = history.last_changes(session, revision, items) if expand else {}
     files = revisions.files(revision)
     return [
         shapes.folder_item(path, _folder_id(files, path), last.get(path))
