@@ -114,10 +114,14 @@ def _problem_lines(problems: Sequence[str]) -> list[str]:
 
 
 def _reason_lines(reasons: Mapping[str, Sequence[str]]) -> list[str]:
-    lines = []
+    """Return the reasons by slot. What two slots do to each other is said once."""
+    lines: list[str] = []
+    said: set[str] = set()
     for slot, found in reasons.items():
-        lines.append(f"  {slot}:")
-        lines += [f"    - {reason}" for reason in found]
+        new = [reason for reason in found if reason.partition(": ")[2] not in said]
+        said.update(found)
+        if new:
+            lines += [f"  {slot}:", *(f"    - {reason}" for reason in new)]
     return lines
 
 

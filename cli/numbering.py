@@ -55,7 +55,7 @@ def make_plan(
         name=name,
         manifest=manifest,
         number=number,
-        reason=_reason(detail, manifest),
+        reason=_reason(detail, manifest, first=not versions),
         is_new=adapter is None,
         same=same,
     )
@@ -98,9 +98,9 @@ def _repeats(detail: VersionDetail | None, manifest: Manifest, wanted: Number | 
     return bool(detail.manifest.get("files") == manifest.json()["files"])
 
 
-def _reason(detail: VersionDetail | None, manifest: Manifest) -> str:
+def _reason(detail: VersionDetail | None, manifest: Manifest, *, first: bool) -> str:
     if detail is None:
-        return "the first version"
+        return "the first version" if first else "no version stands below it"
     before = ManifestDocument.model_validate(detail.manifest)
     bump = versioning.required_bump(before, manifest.document)
     return f"since {detail.number}, {bump.reason}"

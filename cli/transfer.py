@@ -134,7 +134,9 @@ def huggingface_hub() -> ModuleType:
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import huggingface_hub  # noqa: PLC0415  (only after the settings above)
+    from huggingface_hub import constants  # noqa: PLC0415
 
+    constants.HF_HUB_DISABLE_XET = True  # for a program that had imported it before us
     return huggingface_hub
 
 
