@@ -53,11 +53,12 @@ def shape(signature: Signature) -> str:
     """
     if signature.method is None:
         return "an adapter whose method is not stated"
-    parts = [signature.method]
+    parts = [signature.method.replace("|", " + ")]
     if signature.layers:
         parts[0] += f" in {layers(signature.layers)}"
     if signature.points:
-        parts.append(f"at the {_listed(signature.points)}")
+        points = [point.replace("_", " ") for point in signature.points]
+        parts.append(f"at the {_listed(points)}")
     if signature.invertible is not None:
         parts.append(f"with a {signature.invertible.upper()} invertible part")
     if signature.rows:

@@ -414,7 +414,7 @@ def _describe_version(session: Session, document: SearchDocument, version: Versi
     document.summary = card["summary"] or document.summary
     document.facets = _facets(
         kind=[version.kind],
-        method=[version.method],
+        method=_methods(version.method),
         task=card["tasks"],
         language=[version.language, *manifest["languages"]],
         base=[version.base_name],
@@ -427,6 +427,11 @@ def _describe_version(session: Session, document: SearchDocument, version: Versi
 def _facets(**facets: Iterable[str | None]) -> dict[str, list[str]]:
     present = {facet: _present(values) for facet, values in facets.items()}
     return {facet: values for facet, values in present.items() if values}
+
+
+def _methods(method: str | None) -> list[str]:
+    """Return a method first as a whole, then by its parts: a union is found by each of them."""
+    return [] if method is None else [method, *vocabulary.method_parts(method)]
 
 
 def _present(values: Iterable[str | None]) -> list[str]:

@@ -77,12 +77,18 @@ def is_language(tag: str) -> bool:
 
 
 def method_name(method: str) -> str:
-    """Return what a method is called; a union's parts are joined by `+` in its identifier."""
-    if method in METHODS:
-        return METHODS[method]
-    parts = [part.strip() for part in method.split("+") if part.strip()]
-    first, *others = [METHODS.get(part, part) for part in parts] or [method]
+    """Return what a method is called.
+
+    >>> method_name("lora"), method_name("par_bn|prefix_tuning")
+    ('LoRA', 'Parallel bottleneck + prefix tuning')
+    """
+    first, *others = [METHODS.get(part, part) for part in method_parts(method)]
     return " + ".join([first, *(_inside(name) for name in others)])
+
+
+def method_parts(method: str) -> list[str]:
+    """Return the methods of a union, whose identifier joins theirs by `|`."""
+    return method.split("|")
 
 
 def _inside(name: str) -> str:

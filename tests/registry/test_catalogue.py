@@ -160,6 +160,10 @@ def test_a_stacked_task_adapter_says_what_its_partner_must_offer():
 def test_what_is_unknown_is_said_to_be_unknown():
     [sentence] = prose.contract(manifest(requires=None, setup=None)).requires
     assert "near match, never as certain" in sentence
+    union = Signature(method="par_bn|prefix_tuning", layers=(0,), points=("output", "self_prefix"))
+    assert prose.shape(union) == (
+        "par_bn + prefix_tuning in layer 0, at the output and self prefix"
+    )
     assert prose.shape(Signature()) == "an adapter whose method is not stated"
 
 

@@ -185,6 +185,14 @@ def test_the_newest_live_version_describes_the_adapter(session, blobs, add):
     assert described() == ("2.0.0", ["fr"])
 
 
+def test_a_union_is_found_by_each_of_its_methods(session, add, find):
+    add("acme/mam", method="par_bn|prefix_tuning")
+    add("acme/lora", method="lora")
+    assert find(facets={"method": ["prefix_tuning"]}) == ["acme/mam"]
+    [hit] = search.search(session, SearchQuery("mam"), None).hits
+    assert hit.method == "par_bn|prefix_tuning"
+
+
 # --- who may know ---------------------------------------------------------------------------------
 
 
