@@ -11,8 +11,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,38 +64,42 @@ def say_and_run(*arguments: object, refused: bool = False) -> None:
         raise Failed(f"hubctl ended with {done.returncode}")
 
 
-def train_side_by_side(jobs: dict[str, list[str]], most: int) -> None:
-    """Run at most `most` scripts at a time, with a bar for each from the lines it prints."""
+def run_side_by_side(jobs: dict[str, list[str]]) -> None:
+    """Run scripts, one per core at a time, with a bar for each from the lines it prints."""
     columns = (TextColumn("{task.description:28}"), BarColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        bars = {job: progress.add_task(job, start=False, note="waiting") for job in jobs}
-        waiting, running = list(jobs), {}
-        while waiting or running:
-            while waiting and len(running) < most:
-                job = waiting.pop(0)
-                running[job] = subprocess.Popen(
-                    jobs[job], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-                )
-                os.set_blocking(running[job].stdout.fileno(), False)
-                progress.start_task(bars[job])
-            for job in list(running):
-                show_progress(progress, bars[job], running[job].stdout.read() or "")
-                if running[job].poll() is not None:
-                    process = running.pop(job)
-                    if process.returncode:
-                        raise Failed(f"{job}: {process.stderr.read()}")
-                    progress.update(bars[job], total=1, completed=1, note="done")
-            time.sleep(0.3)
+    with (
+        Progress(*columns, TimeElapsedColumn(), console=console) as progress,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        running = [
+            pool.submit(
+                run_job, progress, progress.add_task(job, start=False, note="waiting"), command
+            )
+            for job, command in jobs.items()
+        ]
+        for job in running:
+            job.result()
 
 
-def show_progress(progress: Progress, bar: Any, lines: str) -> None:
-    """Read `[what] STEP STEPS LOSS` lines, as the training scripts print them."""
-    for line in lines.splitlines():
-        words = line.split()
-        if len(words) >= 3:
-            what, (step, steps, loss) = " ".join(words[:-3]), words[-3:]
-            note = f"{what} step {step} of {steps}, loss {loss}".strip()
-            progress.update(bar, completed=int(step), total=int(steps), note=note)
+def run_job(progress: Progress, bar: Any, command: list[str]) -> None:
+    progress.start_task(bar)
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        for line in process.stdout:
+            show_progress(progress, bar, line)
+        if process.wait():
+            errors.seek(0)
+            raise Failed(f"{' '.join(command)}:\n{errors.read()}")
+    progress.update(bar, total=1, completed=1, note="done")
+
+
+def show_progress(progress: Progress, bar: Any, line: str) -> None:
+    """Read a line `[what] STEP STEPS LOSS`, as the training scripts print them."""
+    words = line.split()
+    if len(words) >= 3:
+        what, (step, steps, loss) = " ".join(words[:-3]), words[-3:]
+        note = f"{what} step {step} of {steps}, loss {loss}".strip()
+        progress.update(bar, completed=int(step), total=int(steps), note=note)
 
 
 @contextmanager
@@ -134,7 +140,7 @@ def train_packs(work: Path) -> None:
     jobs["French, another method"] = script(
         "language_pack.py", "fr", work / "fr-lora", "--method", "lora", "--steps", 20
     )
-    train_side_by_side(jobs, most=os.cpu_count() or 1)
+    run_side_by_side(jobs)
 
 
 def train_tasks(work: Path) -> None:
@@ -144,7 +150,7 @@ def train_tasks(work: Path) -> None:
         f"task adapters, seed {seed}": script("task.py", seed, english, work / f"s{seed}", *packs)
         for seed in TASK_SEEDS
     }
-    train_side_by_side(jobs, most=os.cpu_count() or 1)
+    run_side_by_side(jobs)
 
 
 def push_packs(owner: str, work: Path) -> None:
@@ -186,7 +192,7 @@ def evaluate(owner: str, work: Path) -> list[dict[str, Any]]:
         f"evaluation, seed {seed}": script("evaluate.py", owner, seed, work / f"s{seed}")
         for seed in TASK_SEEDS
     }
-    train_side_by_side(jobs, most=os.cpu_count() or 1)
+    run_side_by_side(jobs)
     found = [
         json.loads((work / f"s{seed}" / "predictions.json").read_text("utf-8"))
         for seed in TASK_SEEDS
@@ -256,7 +262,8 @@ def say_what_carries_it(found: list[dict[str, Any]]) -> None:
         )
         console.print(
             f"{NAMES[text]}: swapping gives {points(swap)} over the unswapped set-up. "
-            f"Against its rows alone under the English adapter it gives {points(layers)}: {carrier}.",
+            "Against its rows alone under the English adapter it gives "
+            f"{points(layers)}: {carrier}.",
             highlight=False,
         )
     console.print(
