@@ -14,11 +14,12 @@ A block is checked when it is built and never changes, so one that exists can be
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from adapters_runtime.errors import FormatError, InvalidComposition
 
 Child: TypeAlias = "str | AdapterCompositionBlock"
+Block = TypeVar("Block", bound="AdapterCompositionBlock")
 
 
 class AdapterCompositionBlock:
@@ -227,6 +228,16 @@ NESTING: dict[type[AdapterCompositionBlock], tuple[type[AdapterCompositionBlock]
     MultiTask: (Stack, Average, Fuse),
 }
 """Which blocks a block may hold. All may hold names; two levels down, only names and stacks."""
+
+
+def blocks_of(block: Child, kind: type[Block]) -> Iterator[Block]:
+    """Yield the blocks of one kind in a tree, the outermost first."""
+    if isinstance(block, str):
+        return
+    if isinstance(block, kind):
+        yield block
+    for child in block:
+        yield from blocks_of(child, kind)
 
 
 def parse_composition(

@@ -5,7 +5,12 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from adapters_runtime.composition import AdapterCompositionBlock, parse_composition
+from adapters_runtime.composition import (
+    AdapterCompositionBlock,
+    Fuse,
+    blocks_of,
+    parse_composition,
+)
 
 Setup = AdapterCompositionBlock
 
@@ -16,6 +21,7 @@ class Activation:
     def __init__(self, setup: Setup, skip_layers: Iterable[int] = ()) -> None:
         self.setup = setup
         self.names = setup.flatten()
+        self.fusions = tuple(block.name for block in blocks_of(setup, Fuse))
         self.skip_layers = frozenset(skip_layers)
 
 

@@ -11,6 +11,7 @@ AdapterError
 ├── AdapterNotLoaded         the model has no adapter of that name
 ├── AdapterExists            the model has an adapter of that name already
 ├── FusionNotLoaded          the model has no fusion over these adapters
+├── FusionExists             the model has a fusion of that name already
 ├── HeadNotFound             the model has no prediction head of that name
 ├── HeadExists               the model has a prediction head of that name already
 ├── TensorMismatch           tensors in a file are not those that the configuration needs
@@ -170,6 +171,12 @@ class AdapterExists(_Exists):
     """The model has an adapter of that name already."""
 
     kind = "an adapter"
+
+
+class FusionExists(_Exists):
+    """The model has a fusion of that name already."""
+
+    kind = "an adapter fusion"
 
 
 class HeadExists(_Exists):

@@ -12,6 +12,7 @@ from torch import nn
 
 from adapters_runtime import ejecting, merging, summary
 from adapters_runtime.architectures import Architecture, get_architecture
+from adapters_runtime.combining import CombiningMethods
 from adapters_runtime.composition import AdapterCompositionBlock, parse_composition
 from adapters_runtime.configs import AdapterConfig, load_config
 from adapters_runtime.context import Activation
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class AdapterMethods:
+class AdapterMethods(CombiningMethods):
     """What `init` adds to a model. Methods of these names that transformers has are replaced."""
 
     # --- adding, removing, listing

@@ -8,9 +8,15 @@ from torch import Tensor, nn
 
 from adapters_runtime.architectures import Architecture
 from adapters_runtime.composition import AdapterCompositionBlock
-from adapters_runtime.configs import AdapterConfig, parts_of
+from adapters_runtime.configs import AdapterConfig, AdapterFusionConfig, parts_of
 from adapters_runtime.context import Activation, Activations
-from adapters_runtime.errors import AdapterError, AdapterExists, AdapterNotLoaded, UnsupportedSite
+from adapters_runtime.errors import (
+    AdapterError,
+    AdapterExists,
+    AdapterNotLoaded,
+    FusionNotLoaded,
+    UnsupportedSite,
+)
 from adapters_runtime.info import AdapterInfo
 from adapters_runtime.inject.entry import Enter
 from adapters_runtime.inject.placement import place
@@ -23,6 +29,13 @@ ATTRIBUTE = "adapter_bank"
 """Name of the bank on the base model, and so the prefix of its keys in a state dict."""
 
 
+class Fusion(NamedTuple):
+    """What is known of a fusion beside its weights; see `adapters_runtime.fusing`."""
+
+    config: AdapterFusionConfig
+    members: tuple[str, ...]
+
+
 class AdapterBank(nn.Module):
     def __init__(self, base: nn.Module, architecture: Architecture) -> None:
         super().__init__()
@@ -30,6 +43,7 @@ class AdapterBank(nn.Module):
         self.activations = Activations()
         self.configs: dict[str, AdapterConfig] = {}
         self.info: dict[str, AdapterInfo] = {}
+        self.fusions: dict[str, Fusion] = {}
         self.tokenizer: Any = None
         """The tokenizer, or the path of its file, for the base's identity."""
         self.identity_memory: tuple[Any, dict[Any, Any]] | None = None
@@ -49,6 +63,12 @@ class AdapterBank(nn.Module):
         if name not in self.configs:
             raise AdapterNotLoaded(name, tuple(self.configs))
         return self.configs[name]
+
+    def require_fusion(self, name: str) -> Fusion:
+        """Return a fusion's configuration and members; raises FusionNotLoaded."""
+        if name not in self.fusions:
+            raise FusionNotLoaded(name, tuple(self.fusions))
+        return self.fusions[name]
 
     def add(self, name: str, config: AdapterConfig) -> None:
         """Add an adapter at every point its configuration asks for, frozen and not active.
@@ -125,6 +145,8 @@ class AdapterBank(nn.Module):
     def activate(self, activation: Activation | None) -> None:
         for name in () if activation is None else activation.names:
             self.require(name)
+        for fusion in () if activation is None else activation.fusions:
+            self.require_fusion(fusion)
         self.activations.own = activation
         if activation is not None:
             self._note_training(activation.setup)

@@ -11,13 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from adapters_runtime.architectures import ResidualSite
-from adapters_runtime.composition import Average, BatchSplit, Parallel, Split, Stack
-from adapters_runtime.configs import AdapterConfig, BnConfig
+from adapters_runtime.composition import (
+    AdapterCompositionBlock,
+    Average,
+    BatchSplit,
+    Fuse,
+    Parallel,
+    Split,
+    Stack,
+)
+from adapters_runtime.configs import AdapterConfig, AdapterFusionConfig, BnConfig
 from adapters_runtime.context import Activations
+from adapters_runtime.errors import FusionNotLoaded
 from adapters_runtime.inject.cell import Cell
 from adapters_runtime.inject.evaluation import Place, evaluate
+from adapters_runtime.inject.named import NamedModules
 from adapters_runtime.inject.point import Hook, Outside, Point
+from adapters_runtime.inject.recording import FUSION
 from adapters_runtime.methods.bottleneck import Bottleneck
+from adapters_runtime.methods.fusion import AdapterFusion
 
 
 class ResidualState(NamedTuple):
@@ -30,7 +42,7 @@ class ResidualState(NamedTuple):
 
 class BottleneckPoint(Point, Place[ResidualState]):
     method = "a bottleneck"
-    blocks = (Stack, Split, BatchSplit, Parallel, Average)
+    blocks = (Stack, Fuse, Split, BatchSplit, Parallel, Average)
 
     def __init__(
         self,
@@ -44,6 +56,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
         super().__init__(path, layer, activations)
         self.site = site
         self.width = width
+        self.fusions = NamedModules()
         self.residuals = [Cell() for _ in site.residual]
         self.completed = Cell()
         self._norm = None if norm is None else Outside(norm)
@@ -109,14 +122,19 @@ class BottleneckPoint(Point, Place[ResidualState]):
         return name in self.adapters
 
     def leaf(self, name: str, state: ResidualState) -> ResidualState:
-        adapter = self.adapters[name]
-        assert isinstance(adapter, Bottleneck)
-        norm = None if self._norm is None else self.norm
-        x, residual = adapter.prepare(state.h, state.r, norm)
+        adapter = self._bottleneck(name)
+        x, residual = self._prepare(adapter, state)
         if adapter.gate is not None and self.activations.recording() is not None:
             self.record_gates(name, self.site.key, adapter.gate_values(x))
-        complete = not adapter.config.original_ln_after
-        return ResidualState(adapter(x, residual), state.r, complete)
+        return ResidualState(adapter(x, residual), state.r, adapter.completes)
+
+    def _bottleneck(self, name: str) -> Bottleneck:
+        adapter = self.adapters[name]
+        assert isinstance(adapter, Bottleneck)
+        return adapter
+
+    def _prepare(self, adapter: Bottleneck, state: ResidualState) -> tuple[Tensor, Tensor]:
+        return adapter.prepare(state.h, state.r, None if self._norm is None else self.norm)
 
     def size(self, state: ResidualState, dim: int) -> int:
         return state.h.shape[dim]
@@ -139,6 +157,43 @@ class BottleneckPoint(Point, Place[ResidualState]):
             h = h + weight * state.h
         return states[0]._replace(h=h)
 
+    # --- fusions
+
+    def add_fusion(self, name: str, config: AdapterFusionConfig) -> None:
+        fusion = AdapterFusion(self.width, config)
+        near = self.near
+        self.fusions[name] = fusion.to(near.device, near.dtype).train(self.training)
+
+    def fuse(self, block: Fuse, state: ResidualState) -> ResidualState:
+        members = [child for child in block if self.holds(_last(child))]
+        if block.name not in self.fusions:
+            if len(members) == len(block):
+                raise FusionNotLoaded(block.name, tuple(self.fusions))
+            return state  # a fusion stands only where all of its members have a place
+        fusion = self.fusions[block.name]
+        assert isinstance(fusion, AdapterFusion)
+        last = self._bottleneck(_last(members[-1]))
+        x, residual = self._prepare(last, state)
+        query = state.h if fusion.config.query_before_ln and not last.config.is_parallel else x
+        outputs = [self._output(child, state) for child in members]
+        fused = fusion(query, outputs, residual)
+        recording = self.activations.recording()
+        if recording is not None:
+            assert self.layer is not None
+            recording.add(FUSION, block.name, self.layer, self.site.key, fused.attention)
+        return ResidualState(fused.mixture, state.r, last.completes)
+
+    def _output(self, child: AdapterCompositionBlock | str, state: ResidualState) -> Tensor:
+        """Return what an adapter, or the last one of a stack, gives before its residual."""
+        if isinstance(child, str):
+            adapter = self._bottleneck(child)
+            return adapter.project(self._prepare(adapter, state)[0])
+        for below in child.children[:-1]:
+            state = evaluate(self, below, state)
+        return self._output(child.children[-1], state)
+
+    # --- states
+
     def _alike(self, states: Sequence[ResidualState]) -> Sequence[ResidualState]:
         """Complete all states when some are: only like can be put beside like."""
         if not any(state.complete for state in states):
@@ -148,6 +203,10 @@ class BottleneckPoint(Point, Place[ResidualState]):
     def _complete(self, state: ResidualState) -> ResidualState:
         h = state.h + state.r
         return ResidualState(h if self._norm is None else self.norm(h), state.r, complete=True)
+
+
+def _last(child: AdapterCompositionBlock | str) -> str:
+    return child if isinstance(child, str) else child.last()
 
 
 class CaptureInput:

@@ -47,7 +47,7 @@ def normalise(
 
     Raises FormatError when two that should be one tensor differ.
     """
-    found = {_relative(_respelled(key), architecture): tensor for key, tensor in tensors.items()}
+    found = {relative(_respelled(key), architecture): tensor for key, tensor in tensors.items()}
     return {
         _renamed(key, saved_name, name): tensor
         for key, tensor in found.items()
@@ -73,7 +73,7 @@ def _respelled(key: str) -> str:
     return key
 
 
-def _relative(key: str, architecture: Architecture) -> str:
+def relative(key: str, architecture: Architecture) -> str:
     # A model without a head is its own base, and its files have no prefix.
     return key.removeprefix(f"{architecture.base_prefix}.")
 

@@ -48,6 +48,11 @@ class Bottleneck(nn.Module):
             nn.init.normal_(self.gate.weight, std=0.02)
             nn.init.zeros_(self.gate.bias)
 
+    @property
+    def completes(self) -> bool:
+        """Whether what this gives has the sub-block's residual and norm in it already."""
+        return not self.config.original_ln_after
+
     def prepare(self, h: Tensor, r: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
         """Return (what goes down, what the result is added to), both (batch, length, width).
 

@@ -24,5 +24,5 @@ class Magnitude(Rescaling):
         self.weight = nn.Parameter(norm.clone())
 
     def factor(self, weight: Tensor, delta: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm((weight + delta).detach(), dim=1)
+        norm: Tensor = torch.linalg.vector_norm((weight + delta).detach(), dim=1)
         return self.weight.view(-1) / norm

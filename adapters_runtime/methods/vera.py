@@ -77,7 +77,8 @@ class VeRA(LowRank, Sharing):
         up = torch.block_diag(*self._up())  # (sum of part widths, r · parts)
         left = self.vera_B @ up if self.vera_B.dim() == 2 else self.vera_B[:, None] * up
         middle = left @ self.vera_D if self.vera_D.dim() == 2 else left * self.vera_D
-        return middle @ self._down().repeat(len(self.widths), 1)
+        delta: Tensor = middle @ self._down().repeat(len(self.widths), 1)
+        return delta
 
     def _down(self) -> Tensor:
         """Return what this map takes of the shared A, (r, in)."""

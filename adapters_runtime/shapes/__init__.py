@@ -6,6 +6,7 @@ from adapters_runtime.shapes.expected import (
     available_places,
     expected_fusion_tensors,
     expected_tensors,
+    fused_sites,
 )
 from adapters_runtime.shapes.heads import HEAD_TYPES, expected_head_tensors
 
@@ -17,6 +18,7 @@ __all__ = [
     "expected_fusion_tensors",
     "expected_head_tensors",
     "expected_tensors",
+    "fused_sites",
     "strip_base_prefix",
     "without_copies",
 ]

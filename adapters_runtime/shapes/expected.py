@@ -62,22 +62,27 @@ def expected_fusion_tensors(
     members: Sequence[AdapterConfig],
     base: BaseDescription,
 ) -> dict[str, Shape]:
-    """Return {key: shape} of a fusion's file: it stands wherever all its members do."""
-    sites = ("mh_adapter", "output_adapter", "cross_adapter")
-    shared = {
-        site
-        for site in sites
-        if all(
-            any(isinstance(part, BnConfig) and part[site] for part in parts_of(member))
-            for member in members
-        )
-    }
+    """Return {key: shape} of a fusion's file."""
+    shared = fused_sites(members)
     return {
         f"{layer.saved_path}.{site.saved_as}.adapter_fusion_layer.{name}.{key}": shape
         for layer in base.layers
         for site in layer.stack.sites
         if site.key in shared
         for key, shape in _fusion(config, base.width(layer))
+    }
+
+
+def fused_sites(members: Iterable[AdapterConfig]) -> set[str]:
+    """Return where a fusion stands: where all its members do, in every layer, left out or not."""
+    members = list(members)
+    return {
+        site
+        for site in ("mh_adapter", "output_adapter", "cross_adapter")
+        if all(
+            any(isinstance(part, BnConfig) and part[site] for part in parts_of(member))
+            for member in members
+        )
     }
 
 

@@ -1,0 +1,147 @@
+"""What a model can do with several adapters at once: fuse them, and save whole set-ups."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from adapters_runtime import fusing
+from adapters_runtime.composition import AdapterCompositionBlock, Fuse, parse_composition
+from adapters_runtime.configs import DEFAULT_ADAPTERFUSION_CONFIG, AdapterFusionConfig
+from adapters_runtime.inject.bank import bank_of
+from adapters_runtime.io import fusions, setup_files
+
+Names = Fuse | list[str] | tuple[str, ...] | str
+"""Adapters to fuse; a string holds their names with commas between them."""
+
+
+class CombiningMethods:
+    """Methods of a model with adapters, beside those for single ones."""
+
+    # --- fusions
+
+    def add_adapter_fusion(
+        self,
+        adapter_names: Names,
+        config: Any = None,
+        name: str | None = None,
+        overwrite_ok: bool = False,
+        set_active: bool = False,
+    ) -> None:
+        """Add a fusion of adapters; `config` is a configuration, `static` or `dynamic` (default).
+
+        Unless given, its name is that of its members, `a,b`. It stands where all of them have a
+        bottleneck, and is frozen until `train_adapter_fusion`. Raises FusionExists unless
+        `overwrite_ok`, AdapterNotLoaded, and ConfigError when the members share no place.
+        """
+        bank = bank_of(self)  # type: ignore[arg-type]
+        fuse = _as_fuse(adapter_names, name)
+        loaded = AdapterFusionConfig.load(config or DEFAULT_ADAPTERFUSION_CONFIG)
+        assert isinstance(loaded, AdapterFusionConfig)
+        if overwrite_ok and fuse.name in bank.fusions:
+            fusing.remove(bank, fuse.name)
+        fusing.add(bank, fuse.name, fuse.flatten(), loaded)
+        if set_active:
+            self.set_active_adapters(fuse)  # type: ignore[attr-defined]
+
+    def delete_adapter_fusion(self, adapter_names: Names) -> None:
+        """Remove a fusion; raises FusionNotLoaded. A set-up that uses it is deactivated."""
+        bank = bank_of(self)  # type: ignore[arg-type]
+        name = _fusion_name(adapter_names)
+        fusing.remove(bank, name)
+        if bank.activations.own is not None and name in bank.activations.own.fusions:
+            bank.activate(None)
+
+    def train_adapter_fusion(self, adapter_setup: Any, unfreeze_adapters: bool = False) -> None:
+        """Freeze all but the fusions of a set-up, and activate it.
+
+        With `unfreeze_adapters` the adapters in it are trained as well.
+        """
+        bank = bank_of(self)  # type: ignore[arg-type]
+        setup = parse_composition(adapter_setup)
+        self.train_adapter(setup)  # type: ignore[attr-defined]
+        activation = bank.activations.own
+        for name in () if activation is None else activation.names:
+            bank.freeze(name, frozen=not unfreeze_adapters)
+        for name in bank.fusions:
+            fusing.freeze(bank, name, frozen=activation is None or name not in activation.fusions)
+
+    def get_fusion_regularization_loss(self) -> Tensor:
+        """Return what the active fusions add to the loss: how far values are from the identity."""
+        return fusing.regularization_loss(bank_of(self))  # type: ignore[arg-type]
+
+    def save_adapter_fusion(
+        self,
+        save_directory: str | Path,
+        adapter_names: Names,
+        meta_dict: dict[str, Any] | None = None,
+    ) -> None:
+        """Write a fusion's folder; its members are saved by `save_adapter`."""
+        fusions.save(self, Path(save_directory), _fusion_name(adapter_names), meta_dict)  # type: ignore[arg-type]
+
+    def load_adapter_fusion(
+        self,
+        adapter_fusion_name_or_path: str | Path,
+        load_as: str | None = None,
+        set_active: bool = False,
+    ) -> str:
+        """Load a fusion's folder and return the fusion's name; its members must be loaded."""
+        name = fusions.load(self, Path(adapter_fusion_name_or_path), load_as)  # type: ignore[arg-type]
+        if set_active:
+            members = bank_of(self).fusions[name].members  # type: ignore[arg-type]
+            self.set_active_adapters(Fuse(*members, name=name))  # type: ignore[attr-defined]
+        return name
+
+    # --- many at once
+
+    def save_all_adapters(
+        self,
+        save_directory: str | Path,
+        with_head: bool = True,
+        meta_dict: dict[str, Any] | None = None,
+    ) -> None:
+        """Write each adapter into a folder of its name."""
+        for name in bank_of(self).configs:  # type: ignore[arg-type]
+            target = Path(save_directory) / name
+            self.save_adapter(target, name, with_head=with_head, meta_dict=meta_dict)  # type: ignore[attr-defined]
+
+    def save_all_adapter_fusions(
+        self, save_directory: str | Path, meta_dict: dict[str, Any] | None = None
+    ) -> None:
+        """Write each fusion into a folder of its name."""
+        for name in bank_of(self).fusions:  # type: ignore[arg-type]
+            self.save_adapter_fusion(Path(save_directory) / name, name, meta_dict)
+
+    def save_adapter_setup(
+        self,
+        save_directory: str | Path,
+        adapter_setup: Any,
+        head_setup: AdapterCompositionBlock | str | list[str] | None = None,
+        meta_dict: dict[str, Any] | None = None,
+    ) -> None:
+        """Write a set-up with all its adapters, their heads, and its fusions."""
+        setup = parse_composition(adapter_setup)
+        if setup is None:
+            raise ValueError("there is no set-up to save: it holds no adapter")
+        setup_files.save(self, Path(save_directory), setup, head_setup, meta_dict)  # type: ignore[arg-type]
+
+    def load_adapter_setup(
+        self, adapter_setup_name_or_path: str | Path, set_active: bool = False
+    ) -> tuple[AdapterCompositionBlock, Any]:
+        """Load all adapters and fusions of a set-up; return it, and the set-up of its heads."""
+        setup, heads = setup_files.load(self, Path(adapter_setup_name_or_path))  # type: ignore[arg-type]
+        if set_active:
+            self.set_active_adapters(setup)  # type: ignore[attr-defined]
+        return setup, heads
+
+
+def _as_fuse(names: Names, name: str | None = None) -> Fuse:
+    members: Iterable[Any] = names.split(",") if isinstance(names, str) else names
+    if isinstance(names, Fuse) and name is None:
+        return names
+    return Fuse(*members, name=name)
+
+
+def _fusion_name(names: Names) -> str:
+    return names if isinstance(names, str) else _as_fuse(names).name

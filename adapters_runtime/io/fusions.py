@@ -1,0 +1,114 @@
+"""A fusion's folder: AdapterHub's files. It names its members, which have folders of their own."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from adapters_runtime import fusing
+from adapters_runtime.architectures import Architecture
+from adapters_runtime.configs import AdapterFusionConfig
+from adapters_runtime.errors import FormatError, TensorMismatch
+from adapters_runtime.inject.bank import bank_of, base_of
+from adapters_runtime.io import files, folder, keys
+from adapters_runtime.io.filling import check_tensors
+from adapters_runtime.io.staging import staged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CONFIG = "adapter_fusion_config.json"
+WEIGHTS = ("model_adapter_fusion.safetensors", "pytorch_model_adapter_fusion.bin")
+
+
+def save(model: "PreTrainedModel", target: Path, name: str, meta: dict[str, Any] | None) -> None:
+    bank = bank_of(model)
+    fusion = bank.require_fusion(name)
+    prefix = "" if base_of(model) is model else f"{bank.architecture.base_prefix}."
+    with staged(target, (CONFIG, *WEIGHTS)) as staging:
+        document = {
+            **folder.description(model, name),
+            "config": fusion.config.to_dict(),
+            "adapter_names": list(fusion.members),
+            **_temperature(bank, name),
+            **(meta or {}),
+        }
+        files.write_json(staging / CONFIG, document)
+        tensors = {prefix + key: tensor for key, tensor in fusing.saved_tensors(bank, name)}
+        files.write_tensors(staging / WEIGHTS[0], tensors)
+
+
+def _temperature(bank: Any, name: str) -> dict[str, float]:
+    """Return how far a fusion has cooled, if it cools: ours, AdapterHub's files do not tell."""
+    if not bank.fusions[name].config.temperature:
+        return {}
+    return {"temperature": float(next(m.temperature for _, m in fusing.modules_of(bank, name)))}
+
+
+def load(model: "PreTrainedModel", source: Path, load_as: str | None) -> str:
+    """Load a fusion's folder and return its name; one of that name is replaced.
+
+    Raises FormatError, AdapterNotLoaded when the model lacks a member, TensorMismatch.
+    """
+    bank = bank_of(model)
+    document = files.read_json(source / CONFIG)
+    members = _members(document, source)
+    saved_name = str(document.get("name") or ",".join(members))
+    name = load_as or saved_name
+    config = AdapterFusionConfig.load(document.get("config"))
+    assert isinstance(config, AdapterFusionConfig)
+    tensors = _relative(_read_weights(source), bank.architecture, saved_name, name)
+    temporary = f"\0{name}"
+    fusing.add(bank, temporary, members, config)
+    own = {key.replace(temporary, name): t for key, t in fusing.saved_tensors(bank, temporary)}
+    try:
+        check_tensors(tensors, own, str(source))
+    except TensorMismatch:
+        fusing.remove(bank, temporary)
+        raise
+    if name in bank.fusions:
+        fusing.remove(bank, name)
+    fusing.rename(bank, temporary, name)
+    # Files without a temperature are of a training that is over, and so cold.
+    fusing.fill(bank, name, tensors, float(document.get("temperature", 1.0)))
+    return name
+
+
+def refill(model: "PreTrainedModel", source: Path, name: str) -> None:
+    """Copy a saved state into a fusion that the model has; its parameters stay the same objects."""
+    bank = bank_of(model)
+    document = files.read_json(source / CONFIG)
+    saved_name = str(document.get("name") or name)
+    tensors = _relative(_read_weights(source), bank.architecture, saved_name, name)
+    check_tensors(tensors, dict(fusing.saved_tensors(bank, name)), str(source))
+    fusing.fill(bank, name, tensors, float(document.get("temperature", 1.0)))
+
+
+def _members(document: dict[str, Any], source: Path) -> list[str]:
+    members = document.get("adapter_names")
+    if isinstance(members, str):
+        members = members.split(",")
+    if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
+        raise FormatError(f"{source / CONFIG} has no list `adapter_names`")
+    return members
+
+
+def _read_weights(source: Path) -> dict[str, Tensor]:
+    path = files.find_weights(source, WEIGHTS)
+    if path is None:
+        raise FormatError(f"{source} has no weights: neither {' nor '.join(WEIGHTS)}")
+    return files.read_tensors(path)
+
+
+def _relative(
+    tensors: dict[str, Tensor], architecture: Architecture, saved_name: str, name: str
+) -> dict[str, Tensor]:
+    """Return the tensors relative to the base, for a fusion called `name`."""
+    pattern = re.compile(rf"\.{fusing.CONTAINER}\.{re.escape(saved_name)}\.")
+    return {
+        pattern.sub(
+            lambda _: f".{fusing.CONTAINER}.{name}.", keys.relative(key, architecture)
+        ): tensor
+        for key, tensor in tensors.items()
+    }
