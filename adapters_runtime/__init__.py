@@ -36,7 +36,8 @@ _HOMES = {
         "SeqBnInvConfig",
     ),
     "adapters_runtime.context": ("AdapterSetup",),
-    "adapters_runtime.heads.flexible": ("AutoAdapterModel",),
+    "adapters_runtime.heads.auto": ("AutoAdapterModel",),
+    "adapters_runtime.heads.base": ("PredictionHead",),
     "adapters_runtime.identity": ("BaseIdentity", "base_identity"),
     "adapters_runtime.io.setup_folder": ("load_setup", "swap_slot"),
     "adapters_runtime.model": ("init",),
@@ -48,9 +49,19 @@ __all__ = sorted(_HOME)  # noqa: PLE0605  (derived, so that it cannot drift)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    """Import a name from its home; names of older releases, and classes by architecture, too.
+
+    `BertAdapterModel` and its like exist once somebody asks for them.
+    """
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if (replacement := import_module("adapters_runtime.configs").replacement_for(name)) is not None:
+        return getattr(import_module("adapters_runtime.configs"), replacement)
+    if name.endswith(("AdapterModel", "ModelWithHeads")):
+        found = import_module("adapters_runtime.heads.auto").class_by_name(name)
+        if found is not None:
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -14,6 +14,8 @@ AdapterError
 ├── FusionExists             the model has a fusion of that name already
 ├── HeadNotFound             the model has no prediction head of that name
 ├── HeadExists               the model has a prediction head of that name already
+├── EmbeddingsNotLoaded      the model has no token embeddings of that name
+├── EmbeddingsExist          the model has token embeddings of that name already
 ├── TensorMismatch           tensors in a file are not those that the configuration needs
 ├── BaseMismatch             the adapter was trained on another base model
 ├── MergeStateError          merging, or using, an adapter while another one is merged
@@ -151,6 +153,12 @@ class HeadNotFound(_NotLoaded):
     kind = "prediction head"
 
 
+class EmbeddingsNotLoaded(_NotLoaded):
+    """The model has no token embeddings of that name."""
+
+    kind = "token embedding"
+
+
 class _Exists(AdapterError, ValueError):
     """What two name clashes share."""
 
@@ -183,6 +191,18 @@ class HeadExists(_Exists):
     """The model has a prediction head of that name already."""
 
     kind = "a prediction head"
+
+
+class EmbeddingsExist(_Exists):
+    """The model has token embeddings of that name already."""
+
+    kind = "token embeddings"
+
+    def __str__(self) -> str:
+        return (
+            f"the model has token embeddings called {self.name!r} already; delete them with "
+            "delete_embeddings, or choose another name"
+        )
 
 
 class TensorMismatch(AdapterError, ValueError):

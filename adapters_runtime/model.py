@@ -4,7 +4,7 @@
 class, of the same name, so that `isinstance` and all that transformers does with it stay true.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from adapters_runtime.context import Activation
 from adapters_runtime.generated import made_class
 from adapters_runtime.inject.bank import ATTRIBUTE, AdapterBank, bank_of, base_of
 from adapters_runtime.inject.recording import record_on
-from adapters_runtime.io import folder
+from adapters_runtime.io import folder, head_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -164,6 +164,7 @@ class AdapterMethods(CombiningMethods):
         load_as: str | None = None,
         with_head: bool = True,
         leave_out: Iterable[int] | None = None,
+        id2label: Mapping[int, str] | None = None,
         set_active: bool = False,
         allow_base_mismatch: bool = False,
     ) -> str:
@@ -172,7 +173,8 @@ class AdapterMethods(CombiningMethods):
         An adapter of that name is replaced. Nothing is loaded unless everything fits: raises
         TensorMismatch when tensors are missing, unexpected or of another shape, BaseMismatch when
         the adapter names another base (unless `allow_base_mismatch`), FormatError when the folder
-        is none. Layers in `leave_out`, counted over all stacks, get none.
+        is none. Layers in `leave_out`, counted over all stacks, get none; `id2label` names the
+        classes of the head anew.
         """
         prepared = folder.prepare(
             self,  # type: ignore[arg-type]
@@ -181,6 +183,7 @@ class AdapterMethods(CombiningMethods):
             load_as=load_as,
             with_head=with_head,
             leave_out=tuple(leave_out or ()),
+            id2label=id2label,
             allow_base_mismatch=allow_base_mismatch,
         )
         name = prepared.install()
@@ -199,6 +202,26 @@ class AdapterMethods(CombiningMethods):
         state = self.state_dict() if state_dict is None else state_dict  # type: ignore[attr-defined]
         plain = {key: value for key, value in state.items() if ATTRIBUTE not in key.split(".")}
         super().save_pretrained(save_directory, *args, state_dict=plain, **kwargs)  # type: ignore[misc]
+
+    def save_head(self, save_directory: str | Path, head_name: str | None = None) -> None:
+        """Write a head's folder; without a name that of the active head. Raises HeadNotFound."""
+        head_folder.save(self, Path(save_directory), head_name)  # type: ignore[arg-type]
+
+    def save_all_heads(self, save_directory: str | Path) -> None:
+        """Write each flexible head to a folder of its own."""
+        head_folder.save_all(self, Path(save_directory))  # type: ignore[arg-type]
+
+    def load_head(
+        self,
+        save_directory: str | Path,
+        load_as: str | None = None,
+        id2label: Mapping[int, str] | None = None,
+    ) -> str:
+        """Load a head's folder and return the head's name; it replaces one of that name.
+
+        Raises TensorMismatch, and FormatError when the head is for another kind of model.
+        """
+        return head_folder.load(self, Path(save_directory), load_as, id2label)  # type: ignore[arg-type]
 
     # --- what a hub needs to know
 

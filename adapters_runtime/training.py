@@ -27,6 +27,13 @@ class AdapterTrainer(Trainer):
             raise ConfigError(
                 "no adapter of this model is trained; call model.train_adapter(name) first"
             )
+        if self.args.label_names is None:
+            self.label_names = self._labels_of_heads() or self.label_names
+
+    def _labels_of_heads(self) -> list[str]:
+        """Return the arguments that hold what the active heads are to predict."""
+        heads: list[Any] = getattr(self.adapted, "active_heads", list)()
+        return list(dict.fromkeys(name for head in heads for name in head.get_label_names()))
 
     def trained_adapters(self) -> list[str]:
         bank = bank_of(self.adapted)

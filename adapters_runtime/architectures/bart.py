@@ -96,12 +96,14 @@ PLBART = replace(BART, model_type="plbart")
 MBART = replace(
     BART,
     model_type="mbart",
+    summary="end_or_everywhere",
     stacks=(_stack("encoder", post=False), _stack("decoder", post=False)),
 )
 
 WHISPER = replace(
     MBART,
     model_type="whisper",
+    summary="by_role",
     # AdapterHub's invertible adapters stand behind the whole encoder here.
     embedding_output="encoder.layer_norm",
     token_embedding="decoder.embed_tokens",  # noqa: S106  (a module)

@@ -41,10 +41,17 @@ TEXT = LayerStack(
     lora_output="mlp.fc2",
 )
 
+# The two towers differ in width, so that one pool cannot serve both.
+VISION = replace(
+    TEXT,
+    path="vision_model.encoder.layers",
+    attentions=(replace(TEXT.attentions[0], prefixes_saved_as="vision_prefix"),),
+)
+
 CLIP = Architecture(
     model_type="clip",
     base_prefix="clip",
-    stacks=(TEXT, replace(TEXT, path="vision_model.encoder.layers")),
+    stacks=(TEXT, VISION),
     embedding_output="text_model.embeddings",
     token_embedding="text_model.embeddings.token_embedding",  # noqa: S106  (a module)
     embedding_parameters=("text_model.embeddings.", "vision_model.embeddings."),

@@ -49,6 +49,7 @@ QWEN2 = Architecture(
     embedding_output="embed_tokens",
     token_embedding="embed_tokens",  # noqa: S106  (a module)
     embedding_parameters=("embed_tokens.",),
+    ties_output=False,
 )
 QWEN3 = replace(QWEN2, model_type="qwen3")
 
@@ -88,6 +89,7 @@ PHI3 = replace(
 GEMMA2 = replace(
     QWEN2,
     model_type="gemma2",
+    ties_output=True,
     stacks=(
         replace(
             LAYERS,

@@ -14,6 +14,7 @@ from adapters_runtime.architectures.spec import (
 
 GPTJ = Architecture(
     model_type="gptj",
+    ties_output=False,
     inverts_at_static_head=False,
     base_prefix="transformer",
     stacks=(
@@ -57,6 +58,7 @@ GPTJ = Architecture(
 
 GPT_NEOX = Architecture(
     model_type="gpt_neox",
+    ties_output=False,
     base_prefix="gpt_neox",
     stacks=(
         LayerStack(

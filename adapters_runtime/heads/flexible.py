@@ -1,285 +1,276 @@
-"""Models whose heads are added, switched and removed like adapters: `AutoAdapterModel`."""
+"""A model whose heads are added, switched and removed like adapters."""
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from adapters_runtime.context import current_override
-from adapters_runtime.errors import HeadExists, HeadNotFound
-from adapters_runtime.generated import made_class
-from adapters_runtime.heads.layers import HEADS, HeadConfig, PredictionHead
-from adapters_runtime.heads.own_table import LookUpOwnTable
-from adapters_runtime.heads.summary import summarise
+from adapters_runtime.errors import ConfigError, HeadExists, HeadNotFound
+from adapters_runtime.heads import averaging, static
+from adapters_runtime.heads.adding import AddsHeads
+from adapters_runtime.heads.base import HeadConfig, PredictionHead, own_inputs
+from adapters_runtime.heads.language_modeling import LanguageModelingHead
+from adapters_runtime.heads.registry import Heads, offered_heads
+from adapters_runtime.heads.running import Run
+from adapters_runtime.heads.selection import HeadSetup, heads_of, names_in, parse_heads
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.inject.named import NamedModules
-from adapters_runtime.model import AdapterMethods, attach_bank
+from adapters_runtime.model import AdapterMethods
 
 
-class FlexibleHeads(AdapterMethods):
-    """What a model with flexible heads has beside adapters."""
+class FlexibleHeads(AddsHeads, AdapterMethods):
+    """What a model with flexible heads has beside adapters.
+
+    The head in use is the one a call names (`head=...`), else the one of the surrounding
+    `AdapterSetup`, else `active_head`. Without any the base model's own output is returned.
+    """
 
     config: Any
     base_model: nn.Module
+    training: bool
+    _heads: NamedModules
+    _active_head: HeadSetup
+    _base_inputs: tuple[str, ...]
+    """Arguments of the base's forward, in order."""
+
+    @property
+    def head_types(self) -> Heads:  # type: ignore[override]
+        """The heads that this architecture offers, by type."""
+        return offered_heads(bank_of(self).architecture)  # type: ignore[arg-type]
 
     @property
     def heads(self) -> dict[str, PredictionHead]:
-        return {name: self._heads[name] for name in self._heads}  # type: ignore[attr-defined]
+        return {name: self._require_head(name) for name in self._heads}
 
     @property
-    def active_head(self) -> str | None:
-        """The head in use; None returns the base model's own output."""
-        override = current_override()
-        if override is not None and override.head_setup is not None:
-            return str(override.head_setup)
-        return self._active_head
+    def active_head(self) -> Any:
+        """A name, a list of names, `Parallel` or `BatchSplit` of names, or None."""
+        heads = self._current_heads()
+        return list(heads) if isinstance(heads, tuple) else heads
 
     @active_head.setter
-    def active_head(self, name: str | None) -> None:
-        if name is not None:
+    def active_head(self, heads: Any) -> None:
+        setup = parse_heads(heads)
+        for name in names_in(setup):
             self._require_head(name)
-        self._active_head: str | None = name
+        self._active_head = setup
+        if isinstance(setup, str) and (labels := self._heads_labels(setup)):
+            # Pipelines name the classes by the configuration.
+            self.config.id2label = labels
+            self.config.label2id = {label: index for index, label in labels.items()}
 
-    def set_active_adapters(self, adapter_setup: Any, skip_layers: Any = None) -> None:
-        """Activate a set-up, and the head that is called like its last adapter, if there is one."""
+    def active_heads(self) -> list[PredictionHead]:
+        """Return the heads that the next call would run, each once."""
+        return [self._require_head(name) for name in names_in(self._current_heads())]
+
+    def set_active_adapters(
+        self, adapter_setup: Any, skip_layers: Iterable[int] | None = None
+    ) -> None:
+        """Activate a set-up, and the heads that are called like its last adapters, if all exist."""
         super().set_active_adapters(adapter_setup, skip_layers)
-        setup = self.active_adapters
-        if setup is not None and setup.last() in self._heads:  # type: ignore[attr-defined]
-            self._active_head = setup.last()
+        heads = heads_of(self.active_adapters)
+        if heads is not None and all(name in self._heads for name in names_in(heads)):
+            self.active_head = heads
 
-    # --- adding heads
+    # --- adding, removing, asking
 
-    def add_classification_head(
-        self,
-        head_name: str,
-        num_labels: int = 2,
-        layers: int = 2,
-        activation_function: str = "tanh",
-        overwrite_ok: bool = False,
-        multilabel: bool = False,
-        id2label: dict[int, str] | None = None,
-        use_pooler: bool = False,
+    def add_prediction_head(
+        self, head: PredictionHead, overwrite_ok: bool = False, set_active: bool = True
     ) -> None:
-        """Add a head that decides once per sequence."""
-        head_type = "multilabel_classification" if multilabel else "classification"
-        config = {
-            "head_type": head_type,
-            "num_labels": num_labels,
-            "layers": layers,
-            "activation_function": activation_function,
-            "label2id": _label2id(num_labels, id2label),
-            "use_pooler": use_pooler,
-            "bias": True,
-            "dropout_prob": None,
-        }
-        self.add_prediction_head_from_config(head_name, config, overwrite_ok)
-
-    def add_tagging_head(
-        self,
-        head_name: str,
-        num_labels: int = 2,
-        layers: int = 1,
-        activation_function: str = "tanh",
-        overwrite_ok: bool = False,
-        id2label: dict[int, str] | None = None,
-    ) -> None:
-        """Add a head that decides once per token."""
-        config = {
-            "head_type": "tagging",
-            "num_labels": num_labels,
-            "layers": layers,
-            "activation_function": activation_function,
-            "label2id": _label2id(num_labels, id2label),
-            "dropout_prob": None,
-        }
-        self.add_prediction_head_from_config(head_name, config, overwrite_ok)
-
-    def add_masked_lm_head(
-        self, head_name: str, activation_function: str = "gelu", overwrite_ok: bool = False
-    ) -> None:
-        """Add BERT's masked language modelling head, tied to the token embedding."""
-        config = {
-            "head_type": "masked_lm",
-            "layers": 2,
-            "activation_function": activation_function,
-            "layer_norm": True,
-            "bias": True,
-            "shift_labels": False,
-            "label2id": None,
-            "vocab_size": self.config.vocab_size,
-            "embedding_size": getattr(self.config, "embedding_size", self.config.hidden_size),
-        }
-        self.add_prediction_head_from_config(head_name, config, overwrite_ok)
-
-    def add_prediction_head_from_config(
-        self, head_name: str, config: HeadConfig, overwrite_ok: bool = False
-    ) -> None:
-        """Add a head of any type from its configuration (head_config.json's field `config`)."""
-        self.add_prediction_head(self.new_head(head_name, config), overwrite_ok)
-
-    def new_head(self, head_name: str, config: HeadConfig) -> PredictionHead:
-        """Build a head that fits this model, tied where it should be, without adding it."""
-        head_type = str(config.get("head_type"))
-        if head_type not in HEADS:
-            raise HeadNotFound(head_type, tuple(HEADS))
-        head = HEADS[head_type].build(head_name, config, self.config)
-        near = next(self.base_model.parameters())
-        head = head.to(near.device, near.dtype).train(self.training)  # type: ignore[attr-defined]
-        output = head.output_embedding()
-        embedding = self.get_input_embeddings()  # type: ignore[attr-defined]
-        if output is not None and output.weight.shape == embedding.weight.shape:
-            output.weight = embedding.weight
-        return head
-
-    def add_prediction_head(self, head: PredictionHead, overwrite_ok: bool = False) -> None:
         """Add a head and make it the active one; raises HeadExists."""
-        heads: NamedModules = self._heads  # type: ignore[attr-defined]
-        if head.name in heads:
+        if head.name in self._heads:
             if not overwrite_ok:
                 raise HeadExists(head.name)
-            del heads[head.name]
-        heads[head.name] = head
-        if (output := head.output_embedding()) is not None:
-            bank_of(self).end_stream_at(output, invert=True)  # type: ignore[arg-type]
+            self._forget(head.name)
+        self._heads[head.name] = head
+        bank = bank_of(self)  # type: ignore[arg-type]
+        if (output := head.get_output_embeddings()) is not None:
+            bank.end_stream_at(output, invert=True)
         if head.brings_table:
-            # First, so that own rows of an adapter go before the head's table.
-            lookup = self.get_input_embeddings()  # type: ignore[attr-defined]
-            lookup.register_forward_hook(LookUpOwnTable(self), prepend=True)
-        self._active_head = head.name
-
-    def active_table(self) -> Tensor | None:
-        """Return the token embedding that the active head brings, (vocabulary, width)."""
-        name = self.active_head
-        head = None if name is None else self._require_head(name)
-        output = head.output_embedding() if head is not None and head.brings_table else None
-        return None if output is None else output.weight
+            bank.tables.ask(self)  # type: ignore[arg-type]
+        if set_active:
+            self.active_head = head.name
 
     def delete_head(self, head_name: str) -> None:
+        """Remove a head; a head set-up in which it was active is left."""
         self._require_head(head_name)
-        del self._heads[head_name]  # type: ignore[attr-defined]
-        if self._active_head == head_name:
+        self._forget(head_name)
+        if head_name in names_in(self._active_head):
             self._active_head = None
 
-    def get_labels(self, head_name: str | None = None) -> list[str]:
-        return list(self.get_labels_dict(head_name).values())
+    def average_head(
+        self,
+        head_name: str,
+        head_list: Iterable[str] | Mapping[str, float],
+        weights: Iterable[float] | None = None,
+        normalize_weights: bool = True,
+        overwrite_ok: bool = False,
+        set_active: bool = False,
+    ) -> None:
+        """Add a head whose parameters are the weighted mean of those of others.
 
-    def get_labels_dict(self, head_name: str | None = None) -> dict[int, str]:
-        """Return {index: label} of a head, by default the active one."""
-        name = head_name or self.active_head
-        return {} if name is None else self._require_head(name).id2label
+        These are given as {name: weight}, or as names with `weights`. Raises ConfigError unless
+        their configurations agree.
+        """
+        shares = averaging.shares(head_list, weights, normalize=normalize_weights)
+        heads = {self._require_head(name): share for name, share in shares.items()}
+        new = self.new_head(head_name, next(iter(heads)).config)
+        averaging.fill(new, heads)
+        self.add_prediction_head(new, overwrite_ok, set_active)
+
+    def get_prediction_heads_config(self) -> dict[str, HeadConfig]:
+        return {name: head.config for name, head in self.heads.items()}
+
+    def get_labels(self, head_name: str | None = None) -> list[str] | None:
+        labels = self.get_labels_dict(head_name)
+        return None if labels is None else list(labels.values())
+
+    def get_labels_dict(self, head_name: str | None = None) -> dict[int, str] | None:
+        """Return {index: label} of a head, by default the active one; None if it has no labels.
+
+        Raises HeadNotFound when there is no such head, or not exactly one that is active.
+        """
+        name = head_name or self._current_heads()
+        if not isinstance(name, str):
+            raise HeadNotFound(str(name), tuple(self._heads))
+        return self._heads_labels(name) or None
+
+    def _heads_labels(self, name: str) -> dict[int, str]:
+        return self._require_head(name).id2label
 
     def _require_head(self, name: str) -> PredictionHead:
-        heads: NamedModules = self._heads  # type: ignore[attr-defined]
-        if name not in heads:
-            raise HeadNotFound(name, tuple(heads))
-        head = heads[name]
+        if name not in self._heads:
+            raise HeadNotFound(name, tuple(self._heads))
+        head = self._heads[name]
         assert isinstance(head, PredictionHead)
         return head
 
-    # --- running
+    def _forget(self, name: str) -> None:
+        head = self._require_head(name)
+        if (output := head.get_output_embeddings()) is not None:
+            bank_of(self).forget_end(output)  # type: ignore[arg-type]
+        del self._heads[name]
+
+    def _current_heads(self) -> HeadSetup:
+        override = current_override()
+        if override is None:
+            return self._active_head
+        if override.head_setup is not None:
+            return parse_heads(override.head_setup)
+        named = None if override.activation is None else heads_of(override.activation.setup)
+        if named is not None and all(name in self._heads for name in names_in(named)):
+            return named
+        return self._active_head
+
+    # --- the vocabulary at both ends
+
+    def active_table(self) -> Tensor | None:
+        """Return the token embedding that the active head brings, (vocabulary, width)."""
+        heads = self._current_heads()
+        if not isinstance(heads, str):
+            return None
+        head = self._require_head(heads)
+        output = head.get_output_embeddings() if head.brings_table else None
+        return None if output is None else output.weight
 
     def get_output_embeddings(self) -> nn.Module | None:
-        name = self._active_head
-        return None if name is None else self._require_head(name).output_embedding()
+        heads = self._active_head
+        return self._require_head(heads).get_output_embeddings() if isinstance(heads, str) else None
 
-    def set_output_embeddings(self, module: nn.Module) -> None:
-        raise NotImplementedError("the output embedding is tied to the input embedding")
+    def set_output_embeddings(self, module: nn.Linear) -> None:
+        heads = self._active_head
+        head = self._require_head(heads) if isinstance(heads, str) else None
+        if not isinstance(head, LanguageModelingHead):
+            raise HeadNotFound(str(heads), tuple(self._heads))
+        bank = bank_of(self)  # type: ignore[arg-type]
+        bank.forget_end(head.get_output_embeddings())
+        head.set_output_embeddings(module)
+        bank.end_stream_at(module, invert=True)
+
+    # --- running
 
     def _forward(
-        self, *args: Any, labels: Tensor | None = None, head: str | None = None, **kwargs: Any
-    ) -> ModelOutput:
-        outputs = self.base_model(*args, **{**kwargs, "return_dict": True})
-        name = head or self.active_head
-        if name is None:
-            return outputs  # type: ignore[no-any-return]
-        hidden = outputs[0]
-        input_ids = kwargs.get("input_ids", args[0] if args else None)
-        architecture = bank_of(self).architecture  # type: ignore[arg-type]
-        summary = summarise(architecture, self.config, hidden, input_ids)
-        predicted = self._require_head(name).predict(hidden, summary, labels)
-        for key in ("hidden_states", "attentions", "past_key_values"):
-            if hasattr(predicted, key) and outputs.get(key) is not None:
-                predicted[key] = outputs[key]
-        return predicted
+        self, *args: Any, head: Any = None, return_dict: bool | None = None, **kwargs: Any
+    ) -> Any:
+        setup = self._current_heads() if head is None else parse_heads(head)
+        heads = {name: self._require_head(name) for name in names_in(setup)}
+        inputs = {**dict(zip(self._base_inputs, args, strict=False)), **kwargs}
+        asked = {key: inputs.pop(key) for key in _asked_by(heads) if key in inputs}
+        if not heads and inputs.get("labels") is not None:
+            raise ConfigError("the model was given labels, but no prediction head is active")
+        for one in heads.values():
+            inputs = one.prepare(inputs)
+        if heads:
+            self._complete(inputs, asked, heads)
+        outputs: Any = self.base_model(**inputs, return_dict=True)
+        if setup is not None:
+            bank = bank_of(self)  # type: ignore[arg-type]
+            activation = bank.activations.current()
+            copies = 1 if activation is None else activation.setup.parallel_channels
+            run = Run(bank.architecture, self.config, outputs, inputs, asked, copies)
+            outputs = run(setup, heads)
+        if return_dict is False and isinstance(outputs, ModelOutput):
+            return outputs.to_tuple()
+        return outputs
+
+    def _complete(
+        self, inputs: dict[str, Any], asked: Mapping[str, Any], heads: Mapping[str, Any]
+    ) -> None:
+        """Add the decoder's input where it follows from the rest, as transformers' heads do."""
+        labels = asked.get("labels")
+        if "use_cache" in self._base_inputs and any(v is not None for v in asked.values()):
+            inputs.setdefault("use_cache", False)
+        given = ("decoder_input_ids", "decoder_inputs_embeds")
+        if not self.config.is_encoder_decoder or any(inputs.get(k) is not None for k in given):
+            return
+        writes = any(isinstance(head, LanguageModelingHead) for head in heads.values())
+        source = labels if writes else inputs.get("input_ids")
+        if source is not None:
+            shifted = self.prepare_decoder_input_ids_from_labels(source)  # type: ignore[attr-defined]
+            inputs["decoder_input_ids"] = shifted
+        elif (heard := inputs.get("input_features")) is not None and not writes:
+            start = self.config.decoder_start_token_id
+            inputs["decoder_input_ids"] = heard.new_full((len(heard), 1), start).long()
+
+    # --- files
+
+    @classmethod
+    def from_pretrained(cls, source: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load a base model; the head that it was saved with becomes one called "default".
+
+        A head that has no counterpart among the flexible ones is left out, with a warning.
+        """
+        wants_info = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(  # type: ignore[misc]
+            source, *args, output_loading_info=True, **kwargs
+        )
+        static.adopt(model, source, kwargs, info["unexpected_keys"])
+        return (model, info) if wants_info else model
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
+        """Write the base model and all heads, for `from_pretrained`; adapters are not written."""
+        state = kwargs.pop("state_dict", None) or self.state_dict()  # type: ignore[attr-defined]
+        tied = self._tied_projections()
+        kwargs["state_dict"] = {key: value for key, value in state.items() if key not in tied}
+        self.config.prediction_heads = self.get_prediction_heads_config()
+        try:
+            super().save_pretrained(save_directory, *args, **kwargs)
+        finally:
+            del self.config.prediction_heads
+
+    def _tied_projections(self) -> set[str]:
+        """Return the names of the heads' parameters that are the base's."""
+        of_base = {id(parameter) for parameter in self.base_model.parameters()}
+        named = self._heads.named_parameters(prefix="_heads", remove_duplicate=False)
+        return {name for name, parameter in named if id(parameter) in of_base}
 
 
-def _label2id(num_labels: int, id2label: dict[int, str] | None) -> dict[str, int]:
-    labels = id2label or {index: f"LABEL_{index}" for index in range(num_labels)}
-    return {label: index for index, label in labels.items()}
-
-
-def adapter_model_class(base_class: type[PreTrainedModel]) -> type[PreTrainedModel]:
-    """Return the class with flexible heads over a base class: BertModel gives BertAdapterModel."""
-    return made_class(_with_heads, base_class)
-
-
-def _with_heads(base_class: Any) -> type:
-    family = [c for c in base_class.__mro__ if issubclass(c, PreTrainedModel)][-2]
-    prefix = base_class.base_model_prefix
-
-    def __init__(self: Any, config: PreTrainedConfig) -> None:  # noqa: N807  (becomes the method)
-        family.__init__(self, config)
-        setattr(self, prefix, base_class(config))
-        self._heads = NamedModules()
-        self._active_head = None
-        attach_bank(self)
-        self.post_init()
-
-    body = {
-        "__module__": __name__,
-        "__init__": __init__,
-        "forward": _signed(base_class.forward),
+def _asked_by(heads: Mapping[str, PredictionHead]) -> set[str]:
+    """Return the arguments of a call that are for the heads."""
+    return {
+        name
+        for head in heads.values()
+        for name in (*own_inputs(type(head)), *head.get_label_names())
     }
-    name = base_class.__name__.removesuffix("Model") + "AdapterModel"
-    return type(name, (FlexibleHeads, family), body)
-
-
-def _signed(base_forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `_forward` the base's signature, from which the Trainer learns which columns to keep."""
-
-    def forward(self: FlexibleHeads, *args: Any, **kwargs: Any) -> ModelOutput:
-        return self._forward(*args, **kwargs)
-
-    signature = inspect.signature(base_forward)
-    parameters = [p for p in signature.parameters.values() if p.name != "labels"]
-    extra = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
-        for name in ("labels", "head")
-    ]
-    catch_all = [p for p in parameters if p.kind is p.VAR_KEYWORD]
-    plain = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
-    forward.__signature__ = signature.replace(parameters=[*plain, *extra, *catch_all])  # type: ignore[attr-defined]
-    return forward
-
-
-class AutoAdapterModel:
-    """Builds the class with flexible heads that fits a configuration."""
-
-    def __init__(self) -> None:
-        raise TypeError("use AutoAdapterModel.from_pretrained(...) or .from_config(...)")
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load a base model, without the head it may have been saved with."""
-        config = kwargs.pop("config", None) or AutoConfig.from_pretrained(
-            pretrained_model_name_or_path
-        )
-        model_class = cls._class_for(config)
-        return model_class.from_pretrained(
-            pretrained_model_name_or_path, *args, config=config, **kwargs
-        )
-
-    @classmethod
-    def from_config(cls, config: PreTrainedConfig) -> Any:
-        """Build a model of random weights."""
-        return cls._class_for(config)(config)
-
-    @staticmethod
-    def _class_for(config: PreTrainedConfig) -> type[PreTrainedModel]:
-        with torch.device("meta"):
-            base_class = type(AutoModel.from_config(config))
-        return adapter_model_class(base_class)

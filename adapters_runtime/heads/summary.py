@@ -1,5 +1,6 @@
 """The one vector that stands for a sequence, as each kind of model forms it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -7,38 +8,68 @@ from torch import Tensor
 
 from adapters_runtime.architectures import Architecture
 
+Inputs = Mapping[str, Any]
+"""What the base model was given, by the names of its arguments."""
+
 
 def summarise(
-    architecture: Architecture, config: Any, hidden: Tensor, input_ids: Tensor | None
+    architecture: Architecture, config: Any, outputs: Mapping[str, Any], inputs: Inputs
 ) -> Tensor:
-    """Return (batch, width) of hidden (batch, length, width).
+    """Return (batch, width) of the base's last hidden state, (batch, length, width).
 
-    Encoders put it in the first token; decoders in the last one that is not padding, since only
-    that one has seen the whole sequence; encoder-decoders in the last end-of-sequence token.
+    Encoders put it in the first token, or their pooler takes the mean (BEiT); decoders in the last
+    one that is not padding, since only that one has seen the whole sequence; encoder-decoders where
+    the sequence ends. Where T5's decoder input has no end, each position stands for itself, and
+    the result is (batch, length, width).
     """
+    hidden: Tensor = outputs["last_hidden_state"]
     roles = {stack.role for stack in architecture.stacks}
+    if architecture.summary == "pooled":
+        return outputs["pooler_output"]  # type: ignore[no-any-return]
     if roles == {"encoder"}:
         return hidden[:, 0]
     if roles == {"decoder"}:
-        return _last_token(config, hidden, input_ids)
-    return _end_token(config, hidden, input_ids)
+        return _at(hidden, _last_token(config, hidden, inputs))
+    end = _end(config, hidden, inputs)
+    if end is None and architecture.summary == "end_or_everywhere":
+        return hidden
+    return hidden[:, -1] if end is None else _at(hidden, end)
 
 
-def _last_token(config: Any, hidden: Tensor, input_ids: Tensor | None) -> Tensor:
+def _at(hidden: Tensor, position: Tensor) -> Tensor:
+    """Take one position of each row; a batch that was repeated has its positions repeated."""
+    position = position.repeat(len(hidden) // len(position))
+    return hidden[torch.arange(len(hidden), device=hidden.device), position % hidden.shape[1]]
+
+
+def _last_token(config: Any, hidden: Tensor, inputs: Inputs) -> Tensor:
     padding = getattr(config, "pad_token_id", None)
-    if padding is None or input_ids is None:
-        return hidden[:, -1]
-    # The first padding token ends the text; without one the index is -1, the last token.
-    last = (input_ids == padding).int().argmax(dim=-1) - 1
-    return hidden[torch.arange(len(hidden), device=hidden.device), last % hidden.shape[1]]
+    ids, mask = inputs.get("input_ids"), inputs.get("attention_mask")
+    if ids is not None and padding is not None:
+        return _last(ids != padding)
+    # Embeddings do not show which of them are padding.
+    if mask is not None and mask.dim() == 2 and mask.shape[1] == hidden.shape[1]:
+        return _last(mask != 0)
+    return torch.full((len(hidden),), -1, device=hidden.device)
 
 
-def _end_token(config: Any, hidden: Tensor, input_ids: Tensor | None) -> Tensor:
-    end = getattr(config, "eos_token_id", None)
-    if end is None or input_ids is None:
-        return hidden[:, -1]
-    is_end = input_ids == end
-    # The position of the last end token; a row without one falls back to its last position.
-    position = torch.arange(hidden.shape[1], device=hidden.device)
-    last = torch.where(is_end, position, -1).max(dim=-1).values
-    return hidden[torch.arange(len(hidden), device=hidden.device), last % hidden.shape[1]]
+def _end(config: Any, hidden: Tensor, inputs: Inputs) -> Tensor | None:
+    """Return where each row ends, or None when no row says so.
+
+    A decoder's input as long as the encoder's is a copy of it, moved by one: the end is where the
+    encoder's text has its last end token. Any other input has an end token of its own, which may
+    also be the first of all, where it only starts the decoder.
+    """
+    end, length = getattr(config, "eos_token_id", None), hidden.shape[1]
+    read, written = inputs.get("input_ids"), inputs.get("decoder_input_ids")
+    if read is not None and read.shape[1] == length and (read == end).any():
+        return _last(read == end)
+    if written is None or not (written[:, 1:] == end).any():
+        return None
+    return _last(written == end)
+
+
+def _last(marked: Tensor) -> Tensor:
+    """Return the last marked position of each row of (batch, length); -1 where there is none."""
+    position = torch.arange(marked.shape[1], device=marked.device)
+    return torch.where(marked, position, -1).max(dim=-1).values

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ from adapters_runtime.inject.entry import Enter
 from adapters_runtime.inject.placement import place
 from adapters_runtime.inject.point import Point
 from adapters_runtime.inject.stream_point import InvertiblePoint, RowsPoint
+from adapters_runtime.inject.token_tables import TokenTables
 
 P = TypeVar("P", bound=Point)
 
@@ -116,8 +117,7 @@ class AdapterBank(nn.Module):
         left = {*config.get("leave_out", ()), *layers}
         self.configs[name] = config.replace(leave_out=tuple(sorted(left)))
         for point in self.of_type(Point):
-            if point.layer in layers:
-                point.remove(name)
+            point.leave_out(name, layers)
 
     def _discard(self, name: str) -> None:
         for point in self.of_type(Point):
@@ -159,10 +159,20 @@ class AdapterBank(nn.Module):
 
     def end_stream_at(self, output_embedding: nn.Module, *, invert: bool) -> None:
         """Tell the stream's adapters which module projects to the vocabulary."""
+        self.tables.end_at(output_embedding)
         for rows in self.of_type(RowsPoint):
             rows.end_at(output_embedding)
         for invertible in self.of_type(InvertiblePoint) if invert else ():
             invertible.end_at(output_embedding)
+
+    def forget_end(self, output_embedding: nn.Module) -> None:
+        """Undo `end_stream_at`, for a head that is removed."""
+        for point in self.of_type(Point):
+            point.drop_hooks(output_embedding)
+
+    @property
+    def tables(self) -> TokenTables:
+        return next(self.of_type(TokenTables))
 
 
 def bank_of(model: nn.Module) -> AdapterBank:

@@ -4,7 +4,7 @@ Saving writes into a temporary folder first, so that an interrupted save leaves 
 Loading builds the adapter under a name nobody knows, and gives it its own only when all fits.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,7 @@ def prepare(
     load_as: str | None = None,
     with_head: bool = True,
     leave_out: Collection[int] = (),
+    id2label: Mapping[int, str] | None = None,
     allow_base_mismatch: bool = False,
 ) -> Prepared:
     """Read the folder of an adapter and build it, hidden; see `AdapterMethods.load_adapter`."""
@@ -103,7 +104,7 @@ def prepare(
     if hub and not allow_base_mismatch:
         casts = _optional(source / files.HUB_BASE).get("aliases", [])
         check_base(model, hub.get("base", {}), casts, f"the adapter in {source}")
-    head = heads.read(model, source, saved_name, name) if with_head else None
+    head = heads.read(model, source, saved_name, name, id2label) if with_head else None
     tensors = keys.normalise(_read_weights(source), bank.architecture, saved_name, name)
     config = config or load_config(document["config"])
     temporary = _build(bank, config, tensors, name, source)

@@ -1,4 +1,9 @@
-"""A prediction head's files: a flexible head, or the head a model was built with."""
+"""A prediction head's files: a flexible head, or the head a model was built with.
+
+A projection to the vocabulary that is tied to the base's token embedding is not written: it is the
+base's. A file that has it all the same, as those of AdapterHub's library do, is read: where it
+differs from the base's, it was trained, and the head brings it as a token embedding of its own.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from adapters_runtime.errors import FormatError
+from adapters_runtime.errors import ConfigError, FormatError
+from adapters_runtime.heads import static
 from adapters_runtime.inject.bank import base_of
 from adapters_runtime.io import files
 from adapters_runtime.io.filling import check_tensors, copy_tensors
@@ -32,10 +38,10 @@ def save(model: "PreTrainedModel", folder: Path, name: str, document: dict[str, 
             tensors = _untied(model, heads[name])
             _write(folder, {**document, "config": heads[name].config}, tensors, f"heads.{name}.")
         return
-    if static := static_head(model):
+    if own := static_head(model):
         config = model.config
         labels = {"num_labels": config.num_labels, "label2id": config.label2id}
-        _write(folder, {**document, "name": None, "config": None, **labels}, static, "")
+        _write(folder, {**document, "name": None, "config": None, **labels}, own, "")
 
 
 def _write(
@@ -47,10 +53,18 @@ def _write(
     )
 
 
-def read(model: "PreTrainedModel", source: Path, saved_name: str, name: str) -> ReadHead | None:
+def read(
+    model: "PreTrainedModel",
+    source: Path,
+    saved_name: str,
+    name: str,
+    id2label: Mapping[int, str] | None = None,
+) -> ReadHead | None:
     """Read the head in a folder and check that it fits; None when there is none for this model.
 
-    Raises TensorMismatch when its tensors are not those that its configuration needs.
+    A model with flexible heads converts the head of a model that was built with one. `id2label`
+    replaces the names of the classes. Raises TensorMismatch when the tensors are not those that the
+    configuration needs.
     """
     if not (source / files.HEAD_CONFIG).is_file():
         return None
@@ -59,7 +73,8 @@ def read(model: "PreTrainedModel", source: Path, saved_name: str, name: str) -> 
         raise FormatError(f"{source} has a {files.HEAD_CONFIG} but no weights of the head")
     document = files.read_json(source / files.HEAD_CONFIG)
     if isinstance(getattr(model, "heads", None), dict):
-        return _read_flexible(model, document, path, saved_name, name)
+        saved_name = document.get("name") or saved_name
+        return _read_flexible(model, _relabelled(document, id2label), path, saved_name, name)
     return _read_static(model, document, path)
 
 
@@ -68,9 +83,9 @@ def _read_flexible(
 ) -> ReadHead | None:
     config = document.get("config")
     if config is None:
-        return None  # the head of a model without flexible heads
+        return _convert(model, document, path, name)
     head = model.new_head(name, config)
-    prefix = f"heads.{document.get('name') or saved_name}."
+    prefix = f"heads.{saved_name}."
     tensors = {key.removeprefix(prefix): t for key, t in files.read_tensors(path).items()}
     _untie(model, head, tensors)
     own = _untied(model, head)
@@ -83,6 +98,36 @@ def _read_flexible(
         model.add_prediction_head(head, overwrite_ok=True)
 
     return ReadHead(install)
+
+
+def _convert(model: Any, document: dict[str, Any], path: Path, name: str) -> ReadHead | None:
+    labels = document.get("label2id")
+    head = static.convert(
+        model,
+        name,
+        static.StaticHead(
+            str(document.get("model_class")),
+            files.read_tensors(path),
+            labels,
+            document.get("num_labels"),
+        ),
+    )
+    if head is None:
+        return None
+    return ReadHead(lambda: model.add_prediction_head(head, overwrite_ok=True))
+
+
+def _relabelled(document: dict[str, Any], id2label: Mapping[int, str] | None) -> dict[str, Any]:
+    """Return a head's document with other names of the classes; raises ConfigError."""
+    if not id2label:
+        return document
+    labels = {label: int(index) for index, label in id2label.items()}
+    config = document.get("config")
+    count = (config or document).get("num_labels")
+    if count is not None and sorted(labels.values()) != list(range(count)):
+        raise ConfigError(f"id2label must name the classes 0 to {count - 1}: {dict(id2label)}")
+    named = {"label2id": labels}
+    return {**document, **named} if config is None else {**document, "config": {**config, **named}}
 
 
 def refill(model: Any, source: Path, saved_name: str, name: str) -> None:
@@ -109,7 +154,7 @@ def _untie(model: nn.Module, head: Any, tensors: dict[str, Tensor]) -> None:
     for key, parameter in list(head.named_parameters()):
         saved = tensors.get(key)
         if id(parameter) in of_base and saved is not None and not equal_values(saved, parameter):
-            head.output_embedding().weight = nn.Parameter(parameter.detach().clone())
+            head.get_output_embeddings().weight = nn.Parameter(parameter.detach().clone())
             head.brings_table = True
 
 

@@ -1,0 +1,53 @@
+"""The folder of a prediction head alone, without an adapter."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from adapters_runtime.errors import FormatError, HeadNotFound
+from adapters_runtime.io import files, heads
+from adapters_runtime.io.folder import description
+from adapters_runtime.io.staging import staged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FILES = (files.HEAD_CONFIG, *files.HEAD_WEIGHTS)
+
+
+def save(model: "PreTrainedModel", target: Path, name: str | None) -> None:
+    """Write one head; without a name the active one, or the one that the model was built with."""
+    flexible = getattr(model, "heads", None)
+    name = name or getattr(model, "active_head", None)
+    if flexible is None and not heads.static_head(model):
+        raise HeadNotFound(str(name))
+    if flexible is not None and (not isinstance(name, str) or name not in flexible):
+        raise HeadNotFound(str(name), tuple(flexible))
+    with staged(target, FILES) as folder:
+        heads.save(model, folder, str(name), description(model, name))
+
+
+def save_all(model: "PreTrainedModel", target: Path) -> None:
+    """Write each head to a folder of its own; slashes in names do not nest folders."""
+    for name in getattr(model, "heads", {}):
+        save(model, target / quote(name, safe="@+,"), name)
+
+
+def load(
+    model: "PreTrainedModel",
+    source: Path,
+    load_as: str | None = None,
+    id2label: Mapping[int, str] | None = None,
+) -> str:
+    """Read a head's folder, add the head, and return its name; see `io.heads.read`."""
+    document: dict[str, Any] = files.read_json(source / files.HEAD_CONFIG)
+    saved_name = str(document.get("name") or source.name)
+    head = heads.read(model, source, saved_name, load_as or saved_name, id2label)
+    if head is None:
+        raise FormatError(
+            f"the head in {source} is one of {document.get('model_class')}, which cannot be put on "
+            f"{type(model).__name__}"
+        )
+    head.install()
+    return load_as or saved_name
