@@ -1,6 +1,6 @@
 """The main job, end to end: train, publish, find, pull by need, swap the language, measure.
 
-usage: demo.py [FOLDER]
+usage: demo.py [FOLDER] [--steps N] [--epochs N]
 
 Everything goes into FOLDER (default ./demo-hub): the hub's store, and what is trained. Runs on this
 machine alone; no model and no data set is fetched.
@@ -57,9 +57,13 @@ def say_and_run(*arguments: object, refused: bool = False) -> None:
     """Show a hubctl command and what it prints."""
     console.print(f"\n[bold]$ hubctl {' '.join(map(str, arguments))}[/]", highlight=False)
     done = subprocess.run(
-        [HUBCTL, *map(str, arguments)], text=True, capture_output=True, check=False
+        [HUBCTL, *map(str, arguments)],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
-    console.print((done.stdout + done.stderr).rstrip(), markup=False, highlight=False)
+    console.print(done.stdout.rstrip(), markup=False, highlight=False, soft_wrap=True)
     if done.returncode != (3 if refused else 0):
         raise Failed(f"hubctl ended with {done.returncode}")
 
@@ -132,22 +136,26 @@ def read_document(server: subprocess.Popen[str]) -> dict[str, Any]:
 # --- the story
 
 
-def train_packs(work: Path) -> None:
+def train_packs(work: Path, steps: int | None) -> None:
+    fewer = [] if steps is None else ["--steps", steps]
     jobs = {
-        f"{NAMES[language]} language pack": script("language_pack.py", language, work / language)
-        for language in (*TARGETS, SOURCE)
+        f"{NAMES[name]} language pack": script("language_pack.py", name, work / name, *fewer)
+        for name in (*TARGETS, SOURCE)
     }
     jobs["French, another method"] = script(
-        "language_pack.py", "fr", work / "fr-lora", "--method", "lora", "--steps", 20
+        "language_pack.py", "fr", work / "fr-lora", "--method", "lora", "--steps", steps or 20
     )
     run_side_by_side(jobs)
 
 
-def train_tasks(work: Path) -> None:
+def train_tasks(work: Path, epochs: int | None) -> None:
+    fewer = [] if epochs is None else ["--epochs", epochs]
     packs = [f"{language}={work / language}" for language in LANGUAGES]
     english = work / "pulled-en"
     jobs = {
-        f"task adapters, seed {seed}": script("task.py", seed, english, work / f"s{seed}", *packs)
+        f"task adapters, seed {seed}": script(
+            "task.py", seed, english, work / f"s{seed}", *packs, *fewer
+        )
         for seed in TASK_SEEDS
     }
     run_side_by_side(jobs)
@@ -310,7 +318,10 @@ def record_scores(owner: str, work: Path, found: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("demo-hub"))
-    folder = parser.parse_args().folder.resolve()
+    parser.add_argument("--steps", type=int, help="fewer steps per language pack, to try it out")
+    parser.add_argument("--epochs", type=int, help="fewer epochs per task adapter")
+    options = parser.parse_args()
+    folder = options.folder.resolve()
     work = folder / "work"
     work.mkdir(parents=True, exist_ok=True)
     os.environ |= {"OMP_NUM_THREADS": "1", "HUBCTL_CREDENTIALS": str(folder / "credentials.json")}
@@ -321,12 +332,12 @@ def main() -> None:
         owner = hubctl("whoami")["account"]
         tell(f"1. A hub runs at {url}; you are {owner!r}, and its data is in {folder / 'hub'}")
         tell("2. Language packs: English, German, French (one process per language)")
-        train_packs(work)
+        train_packs(work, options.steps)
         tell("3. They are published")
         push_packs(owner, work)
         tell("4. Task adapters, on the English pack as it is pulled from the hub, and alone")
         hubctl("pull", f"{owner}/manpages-{SOURCE}", "--to", work / "pulled-en", "--force")
-        train_tasks(work)
+        train_tasks(work, options.epochs)
         push_tasks(owner, work)
         say_and_run("search", "sections")
         say_and_run("search", "--language", "de")

@@ -1,6 +1,6 @@
 """Train the task adapters of one seed on English text: one stacked on English, and one alone.
 
-usage: task.py SEED ENGLISH_PACK FOLDER [TARGET_LANGUAGE=PACK ...]
+usage: task.py SEED ENGLISH_PACK FOLDER [TARGET_LANGUAGE=PACK ...] [--epochs N]
 
 The head votes once per token, and the votes of all tokens but [CLS] are averaged: a linear head
 over the mean of the tokens. FOLDER gets `stacked/`, `alone/` and, for each target language, the
@@ -54,11 +54,11 @@ def logits_on(model: Any, language: str) -> tuple[np.ndarray, np.ndarray]:
     return found, gold
 
 
-def train(model: Any, seed: int, report: str) -> None:
+def train(model: Any, seed: int, epochs: int, report: str) -> None:
     """Train what is trainable of the model on English examples."""
     texts, labels = examples(SOURCE, "train", PER_CLASS, seed)
     encoded, gold = encode(texts), torch.tensor(labels)
-    steps = TASK["epochs"] * -(-len(encoded) // BATCH)
+    steps = epochs * -(-len(encoded) // BATCH)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=TASK["lr"], fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -66,7 +66,7 @@ def train(model: Any, seed: int, report: str) -> None:
     )
     rng, step = random.Random(seed), 0
     model.train()
-    for _ in range(TASK["epochs"]):
+    for _ in range(epochs):
         order = list(range(len(encoded)))
         rng.shuffle(order)
         for ids, mask, indices in batches(encoded, BATCH, order):
@@ -90,27 +90,27 @@ def add_task(model: Any, seed: int, name: str, kind: str) -> None:
         languages=[SOURCE],
         series=kind,
         datasets=[("debian-man-page-sections", SOURCE, "train")],
-        training={"seed": seed, "epochs": TASK["epochs"]},
+        training={"seed": seed, "examples_per_class": PER_CLASS},
     )
     model.train_adapter(name)
 
 
-def stacked(seed: int, english: Path, folder: Path, packs: dict[str, Path]) -> None:
+def stacked(seed: int, epochs: int, english: Path, folder: Path, packs: dict[str, Path]) -> None:
     model = build()
     model.load_adapter(english, load_as="lang")
     add_task(model, seed, "task", "stacked")
     model.set_active_adapters(ar.Stack("lang", "task"))
-    train(model, seed, "stacked")
+    train(model, seed, epochs, "stacked")
     model.save_adapter(folder / "stacked", "task")
     for language, pack in packs.items():
         ar.swap_slot(model, "lang", pack)
         np.save(folder / f"logits.{language}.npy", logits_on(model, language)[0])
 
 
-def alone(seed: int, folder: Path) -> None:
+def alone(seed: int, epochs: int, folder: Path) -> None:
     model = build()
     add_task(model, seed, "task", "alone")
-    train(model, seed, "alone")
+    train(model, seed, epochs, "alone")
     model.save_adapter(folder / "alone", "task")
 
 
@@ -120,14 +120,15 @@ def main() -> None:
     parser.add_argument("english", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("packs", nargs="*", metavar="LANGUAGE=PACK")
+    parser.add_argument("--epochs", type=int, default=TASK["epochs"])
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     options.folder.mkdir(parents=True, exist_ok=True)
     packs = {language: Path(path) for language, path in (p.split("=", 1) for p in options.packs)}
-    stacked(options.seed, options.english, options.folder, packs)
-    alone(options.seed, options.folder)
+    stacked(options.seed, options.epochs, options.english, options.folder, packs)
+    alone(options.seed, options.epochs, options.folder)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("adapters_runtime", "registry", "web", "cli", "migrations")
 
+CALL = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
 VIOLATIONS = {
     "The runtime stands alone": ("adapters_runtime/model.py", "import registry.names"),
     "The runtime's data needs no torch": ("adapters_runtime/configs/lora.py", "import torch"),
@@ -53,8 +55,7 @@ def copy(tmp_path):
 def lint(folder):
     # In the folder itself, whose packages go before those that are installed.
     done = subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
-        + ["--no-cache"],
+        [sys.executable, "-c", CALL, "--no-cache"],
         cwd=folder,
         env={"PYTHONPATH": str(folder), "PATH": "", "COLUMNS": "200"},
         capture_output=True,
