@@ -39,7 +39,7 @@ def enter_by_softmax(
     return [
         Hook(host, CaptureHidden(point), pre=True),
         Hook(host, StartIntercepting(entrance), pre=True),
-        Hook(host, StopIntercepting(entrance), always=True),
+        Hook(host, StopIntercepting(), always=True),
         Hook(Outside(output), AddPrefixes(entrance), pre=True),
     ]
 
@@ -50,8 +50,6 @@ class SoftmaxEntrance:
     def __init__(self, point: PrefixPoint, *, scaled_query: bool) -> None:
         self.point = Outside(point)
         self.scaled_query = scaled_query
-        self.mode = Cell()
-        """The interception while the attention runs."""
         self.added = Cell()
         """The prefixes' share of the attention's result, (rows, tokens, width)."""
 
@@ -114,6 +112,10 @@ class Interception(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+_running = Cell()
+"""The interception of the attention that runs in a thread; attentions do not run in each other."""
+
+
 class StartIntercepting:
     """Pre-hook on the attention."""
 
@@ -121,23 +123,25 @@ class StartIntercepting:
         self.entrance = entrance
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        stop_intercepting()  # Ctrl-C skips hooks, and leaves one running
         if self.entrance.point.module.active() is None:  # type: ignore[operator]
             return
-        mode = Interception(self.entrance, module)
-        self.entrance.mode.put(mode)  # type: ignore[arg-type]  # a cell is not only for tensors
-        mode.__enter__()  # type: ignore[no-untyped-call]
+        interception = Interception(self.entrance, module)
+        _running.put(interception)  # type: ignore[arg-type]  # a cell is not only for tensors
+        interception.__enter__()  # type: ignore[no-untyped-call]
 
 
 class StopIntercepting:
     """Hook on the attention; runs also when it raises, or the interception would go on."""
 
-    def __init__(self, entrance: SoftmaxEntrance) -> None:
-        self.entrance = entrance
-
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        mode = self.entrance.mode.take()
-        if mode is not None:
-            mode.__exit__(None, None, None)  # type: ignore[attr-defined]
+        stop_intercepting()
+
+
+def stop_intercepting() -> None:
+    interception = _running.take()
+    if interception is not None:
+        interception.__exit__(None, None, None)  # type: ignore[attr-defined]
 
 
 class AddPrefixes:
