@@ -1,0 +1,24 @@
+"""Run the benchmarks: `python -m benchmarks [forward] [loading] [search]`, by default all of them.
+
+Figures are printed, never asserted. Ratios are measured side by side in one run, interleaved, with
+an A/A control that says how much of a ratio is noise; absolute figures are CPU time, beside a
+calibration loop by which machines can be compared.
+"""
+
+import argparse
+from importlib import import_module
+
+SUITES = ("forward", "loading", "search")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("suites", nargs="*", choices=[*SUITES, []], default=[])
+    parser.add_argument("--rounds", type=int, default=30)
+    options = parser.parse_args()
+    for suite in options.suites or SUITES:
+        import_module(f"benchmarks.{suite}").run(options.rounds)
+
+
+if __name__ == "__main__":
+    main()
