@@ -33,9 +33,8 @@ def run(rounds: int) -> None:
     torch.set_num_threads(1)
     model = model_of_base_size()
     inputs = {"input_ids": torch.randint(1000, 20000, (BATCH, LENGTH))}
-    print(
-        f"\nForward pass, BERT-base size, {BATCH} x {LENGTH} tokens, CPU time / base, {rounds} rounds"
-    )
+    print(f"\nForward pass, BERT-base size, {BATCH} x {LENGTH} tokens")
+    print(f"CPU time / base, median of {rounds} rounds with 95 % interval")
     print(f"(calibration loop: {1000 * calibration():.0f} ms)")
     actions: dict[str, Callable[[], object]] = {
         "base": lambda: forward(model, None, inputs),
