@@ -13,6 +13,7 @@ from adapters_runtime.shapes import (
     Shape,
     expected_head_tensors,
     expected_tensors,
+    tied_head_tensors,
     without_copies,
 )
 from registry.errors import InvalidPackage
@@ -225,10 +226,12 @@ def _check_head(
         return
     try:
         expected = expected_head_tensors(name, config, base)
+        tied = tied_head_tensors(name, config, base)
     except (AdapterError, ArithmeticError) as error:
         check.problem(HEAD_CONFIG, f"config: {error}")
         return
-    compare(weights, expected, check, source="the head's configuration")
+    present = {key: shape for key, shape in tied.items() if key in weights.tensors}
+    compare(weights, expected | present, check, source="the head's configuration")
 
 
 def _labels(config: Mapping[str, Any], check: Check) -> tuple[str, ...] | None:

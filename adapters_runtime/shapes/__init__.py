@@ -8,7 +8,7 @@ from adapters_runtime.shapes.expected import (
     expected_tensors,
     fused_sites,
 )
-from adapters_runtime.shapes.heads import HEAD_TYPES, expected_head_tensors
+from adapters_runtime.shapes.heads import HEAD_TYPES, expected_head_tensors, tied_head_tensors
 
 __all__ = [
     "HEAD_TYPES",
@@ -20,5 +20,6 @@ __all__ = [
     "expected_tensors",
     "fused_sites",
     "strip_base_prefix",
+    "tied_head_tensors",
     "without_copies",
 ]

@@ -76,6 +76,24 @@ class BaseDescription:
         """Size of what the last layer gives, which heads read."""
         return self.width(self.layers[-1])
 
+    @property
+    def token_embedding(self) -> Shape | None:
+        """Shape of the token embedding, (vocabulary, width); None when the index names none."""
+        path = self.architecture.token_embedding
+        return None if path is None else self.tensors.get(f"{path}.weight")
+
+    @property
+    def ties_output(self) -> bool:
+        """Whether the model projects to the vocabulary with its token embedding.
+
+        T5's configuration always says so, and marks checkpoints that do not by not scaling their
+        decoder's output.
+        """
+        tied = self.config.get("tie_word_embeddings")
+        if tied is None:
+            tied = self.architecture.ties_output
+        return bool(tied) and self.config.get("scale_decoder_outputs") is not False
+
     def key_width(self, layer: Layer, attention: Attention) -> int:
         """Return the size of all key heads together; grouped-query models have few of them."""
         if attention.fused is not None:

@@ -34,6 +34,8 @@ def invertible_tensors(
 def prompt_tensors(
     name: str, config: PromptTuningConfig, base: BaseDescription
 ) -> Iterator[tuple[str, Shape]]:
+    if base.architecture.prompts is None:
+        return
     key = f"prompt_tuning.prompt_tunings.{name}.prompt_embedding.weight"
     yield key, (config.prompt_length, base.stream_width)
 

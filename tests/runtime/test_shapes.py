@@ -31,6 +31,7 @@ from adapters_runtime.shapes import (
     expected_head_tensors,
     expected_tensors,
     strip_base_prefix,
+    tied_head_tensors,
     without_copies,
 )
 from tests.support import golden
@@ -66,7 +67,9 @@ def test_a_head_has_the_tensors_that_the_reference_saved(folder):
     base = golden.base_of(folder)
     document = read(folder, "head_config.json")
     expected = expected_head_tensors(document["name"], document["config"], base)
-    assert expected == canonical(folder, "model_head", base)
+    tied = tied_head_tensors(document["name"], document["config"], base)
+    assert expected | tied == canonical(folder, "model_head", base)
+    assert bool(tied) == (base.ties_output and "vocab_size" in document["config"])
 
 
 @pytest.mark.parametrize("folder", golden.folders("fusions"), ids=golden.label)
@@ -298,8 +301,23 @@ def test_heads_that_do_not_share_a_fused_projection_are_refused():
             },
         ),
         (
-            {"head_type": "causal_lm", "layers": 1, "vocab_size": 32, "bias": False},
-            {"heads.h.0.weight": (32, WIDTH)},
+            {"head_type": "causal_lm", "layers": 1, "vocab_size": 33, "bias": False},
+            {"heads.h.0.weight": (33, WIDTH)},
+        ),
+        (
+            {"head_type": "masked_lm", "layers": 2, "vocab_size": 32, "bias": True},
+            {
+                "heads.h.0.weight": (WIDTH, WIDTH),
+                "heads.h.0.bias": (WIDTH,),
+                "heads.h.1.bias": (32,),
+            },
+        ),
+        (
+            {"head_type": "dependency_parsing", "num_labels": 5},
+            {
+                "heads.h.biaffine_arcs.weight": (1, WIDTH + 1, WIDTH),
+                "heads.h.biaffine_rels.weight": (5, WIDTH + 1, WIDTH + 1),
+            },
         ),
     ],
 )
@@ -310,7 +328,7 @@ def test_a_head_is_sized_by_its_configuration(bert, config, shapes):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "head_type is None, and must be one of causal_lm, classification"),
+        ({}, "head_type is None, and must be one of audio_classification, causal_lm"),
         ({"head_type": "tagging", "layers": 1}, "num_labels of the head must be a whole number"),
         ({"head_type": "tagging", "layers": True, "num_labels": 3}, "layers of the head"),
         ({"head_type": "masked_lm", "layers": 2}, "vocab_size of the head"),
