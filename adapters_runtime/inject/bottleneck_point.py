@@ -248,7 +248,8 @@ class ReplaceNormed:
         self.completed = completed
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        return self.completed.take()
+        completed: Tensor | None = self.completed.take()
+        return completed
 
 
 def residual_hooks(

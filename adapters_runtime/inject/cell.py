@@ -4,12 +4,11 @@ import threading
 from typing import Any
 
 import torch
-from torch import Tensor
 
 
 class _ThreadValue(threading.local):
     def __init__(self) -> None:
-        self.value: Tensor | None = None
+        self.value: Any = None
 
 
 class Cell:
@@ -21,20 +20,24 @@ class Cell:
 
     def __init__(self) -> None:
         self._by_thread = _ThreadValue()
-        self._traced: Tensor | None = None
+        self._traced: Any = None
 
-    def put(self, value: Tensor) -> None:
+    def put(self, value: Any) -> None:
         if torch.compiler.is_compiling():
             self._traced = value
         else:
             self._by_thread.value = value
 
     @property
-    def filled(self) -> bool:
-        value = self._traced if torch.compiler.is_compiling() else self._by_thread.value
-        return value is not None
+    def value(self) -> Any:
+        """What was put, without taking it."""
+        return self._traced if torch.compiler.is_compiling() else self._by_thread.value
 
-    def take(self) -> Tensor | None:
+    @property
+    def filled(self) -> bool:
+        return self.value is not None
+
+    def take(self) -> Any:
         if torch.compiler.is_compiling():
             value, self._traced = self._traced, None
         else:

@@ -127,7 +127,7 @@ class StartIntercepting:
         if self.entrance.point.module.active() is None:  # type: ignore[operator]
             return
         interception = Interception(self.entrance, module)
-        _running.put(interception)  # type: ignore[arg-type]  # a cell is not only for tensors
+        _running.put(interception)
         interception.__enter__()  # type: ignore[no-untyped-call]
 
 
@@ -141,7 +141,7 @@ class StopIntercepting:
 def stop_intercepting() -> None:
     interception = _running.take()
     if interception is not None:
-        interception.__exit__(None, None, None)  # type: ignore[attr-defined]
+        interception.__exit__(None, None, None)
 
 
 class AddPrefixes:

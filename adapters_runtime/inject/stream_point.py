@@ -27,6 +27,7 @@ from adapters_runtime.inject.evaluation import Place, evaluate
 from adapters_runtime.inject.point import Hook, Outside, Point
 from adapters_runtime.methods.base import StreamMethod
 from adapters_runtime.methods.embedding_rows import EmbeddingRows
+from adapters_runtime.methods.glow import GLOW
 from adapters_runtime.methods.invertible import NICE
 
 
@@ -109,10 +110,9 @@ class InvertiblePoint(Point):
     def build(self, config: AdapterConfig) -> nn.Module | None:
         if not isinstance(config, BnConfig) or not config.inv_adapter:
             return None
-        if config.inv_adapter != "nice":
-            raise ConfigError(f"inv_adapter {config.inv_adapter!r} is unknown; choose nice")
         factor = config.inv_adapter_reduction_factor or 2
-        return NICE(self.width, factor, config.non_linearity)
+        method = {"nice": NICE, "glow": GLOW}[config.inv_adapter]
+        return method(self.width, factor, config.non_linearity)
 
     def end_at(self, output_embedding: nn.Module) -> None:
         """Undo the transformation before this module, which projects to the vocabulary."""

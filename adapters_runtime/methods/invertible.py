@@ -8,10 +8,10 @@ opposite order and is exact up to rounding.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from adapters_runtime.methods.activations import Activation
 from adapters_runtime.methods.base import StreamMethod
+from adapters_runtime.methods.coupling import coupling
 
 
 class NICE(StreamMethod):
@@ -21,8 +21,8 @@ class NICE(StreamMethod):
         super().__init__()
         self.split = width // 2
         rest = width - self.split
-        self.F = _coupling(rest, self.split, reduction_factor, non_linearity)
-        self.G = _coupling(self.split, rest, reduction_factor, non_linearity)
+        self.F = coupling(rest, self.split, reduction_factor, non_linearity)
+        self.G = coupling(self.split, rest, reduction_factor, non_linearity)
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = x[..., : self.split], x[..., self.split :]
@@ -35,12 +35,3 @@ class NICE(StreamMethod):
         b = b - self.G(a)
         a = a - self.F(b)
         return torch.cat((a, b), dim=-1)
-
-
-def _coupling(inputs: int, outputs: int, reduction_factor: float, activation: str) -> nn.Sequential:
-    hidden = int(inputs // reduction_factor)
-    down, up = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
-    for layer in (down, up):
-        nn.init.normal_(layer.weight, std=0.02)
-        nn.init.zeros_(layer.bias)
-    return nn.Sequential(down, Activation(activation), up)
