@@ -18,7 +18,6 @@ from adapters_runtime.inject.placed import PlacedLayer
 from adapters_runtime.inject.point import Point
 from adapters_runtime.inject.prefix_placement import prefix_points
 from adapters_runtime.inject.reft_point import reft_points
-from adapters_runtime.inject.prompt_placement import prompt_points
 from adapters_runtime.inject.shared_point import SharedPoint
 from adapters_runtime.inject.stream_point import InvertiblePoint, RowsPoint
 from adapters_runtime.inject.token_tables import TokenTables
