@@ -1,12 +1,12 @@
 """What a model can do with several adapters at once: fuse them, and save whole set-ups."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from adapters_runtime import fusing
+from adapters_runtime import averaging, fusing
 from adapters_runtime.composition import AdapterCompositionBlock, Fuse, parse_composition
 from adapters_runtime.configs import DEFAULT_ADAPTERFUSION_CONFIG, AdapterFusionConfig
 from adapters_runtime.inject.bank import bank_of
@@ -92,6 +92,36 @@ class CombiningMethods:
             members = bank_of(self).fusions[name].members  # type: ignore[arg-type]
             self.set_active_adapters(Fuse(*members, name=name))  # type: ignore[attr-defined]
         return name
+
+    # --- averages
+
+    def average_adapter(
+        self,
+        adapter_name: str,
+        adapter_list: Sequence[str],
+        weights: Sequence[float] | None = None,
+        combine_strategy: str = "linear",
+        normalize_weights: bool = True,
+        overwrite_ok: bool = False,
+        set_active: bool = False,
+        svd_rank: int | None = None,
+    ) -> None:
+        """Add an adapter that is the weighted average of others of one configuration.
+
+        `combine_strategy` is `linear`, or for LoRA also `lora_linear_only_negate_b` and
+        `lora_delta_w_svd`; see `adapters_runtime.averaging`. Raises AdapterExists unless
+        `overwrite_ok`, AdapterNotLoaded, and ConfigError when the adapters cannot be averaged so.
+        """
+        bank = bank_of(self)  # type: ignore[arg-type]
+        shares = averaging.weights_of(len(adapter_list), weights, normalize=normalize_weights)
+        sources = list(zip(adapter_list, shares, strict=True))
+        temporary = f"\0{adapter_name}"  # the adapter to replace may be among the sources
+        averaging.average(bank, temporary, sources, combine_strategy, svd_rank)
+        if overwrite_ok and adapter_name in bank.configs:
+            bank.remove(adapter_name)
+        bank.rename(temporary, adapter_name)
+        if set_active:
+            self.set_active_adapters(adapter_name)  # type: ignore[attr-defined]
 
     # --- many at once
 

@@ -45,10 +45,11 @@ class Given(NamedTuple):
 
 
 class ReftState(NamedTuple):
-    """The layer's output, (batch, length, width), and where each row's text is."""
+    """The layer's output, (batch, length, width), and where each row's text is; see `Texts`."""
 
     hidden: Tensor
-    texts: Texts
+    first: Tensor
+    end: Tensor
 
 
 class ReftPoint(Point, Place[ReftState]):
@@ -76,7 +77,7 @@ class ReftPoint(Point, Place[ReftState]):
         if setup is None:
             return hidden
         given = self.given.value or Given()
-        return evaluate(self, setup, ReftState(hidden, given.texts(hidden))).hidden
+        return evaluate(self, setup, ReftState(hidden, *given.texts(hidden))).hidden
 
     # --- Place
 
@@ -84,21 +85,17 @@ class ReftPoint(Point, Place[ReftState]):
         return name in self.adapters
 
     def leaf(self, name: str, state: ReftState) -> ReftState:
-        return state._replace(hidden=self.adapters[name](state.hidden, state.texts))
+        texts = Texts(state.first, state.end)
+        return state._replace(hidden=self.adapters[name](state.hidden, texts))
 
     def size(self, state: ReftState, dim: int) -> int:
         return state.hidden.shape[dim]
 
     def cut(self, state: ReftState, dim: int, start: int, stop: int) -> ReftState:
-        rows = slice(start, stop)
-        texts = Texts(state.texts.first[rows], state.texts.end[rows])
-        return ReftState(state.hidden[rows], texts)
+        return ReftState(*(part[start:stop] for part in state))
 
     def join(self, states: Sequence[ReftState], dim: int) -> ReftState:
-        first = torch.cat([state.texts.first for state in states])
-        end = torch.cat([state.texts.end for state in states])
-        hidden = torch.cat([state.hidden for state in states], dim)
-        return ReftState(hidden, Texts(first, end))
+        return ReftState(*(torch.cat(parts) for parts in zip(*states, strict=True)))
 
     def mean(self, states: Sequence[ReftState], weights: Sequence[float]) -> ReftState:
         hidden = weights[0] * states[0].hidden

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adapters_runtime.configs import LoRAConfig
+from adapters_runtime.errors import ConfigError
 from adapters_runtime.methods.low_rank import LowRank
 
 
@@ -40,5 +41,24 @@ class LoRA(LowRank):
         return torch.cat([F.linear(part, rows) for part, rows in parts], dim=-1)
 
     def delta(self) -> Tensor:
-        parts = zip(self.lora_A.split(self.rank), self.lora_B.split(self.widths), strict=True)
-        return torch.cat([b @ a for a, b in parts])
+        return torch.cat([b @ a for a, b in self._parts()])
+
+    @torch.no_grad()
+    def assign(self, delta: Tensor) -> None:
+        """Set A and B so that their products are as near to ΔW as their rank allows.
+
+        ConfigError when a part of ΔW has fewer rows or columns than that.
+        """
+        for part, (a, b) in zip(delta.split(self.widths), self._parts(), strict=True):
+            if self.rank > min(part.shape):
+                raise ConfigError(
+                    f"a map from {part.shape[1]} to {part.shape[0]} features has no update of rank "
+                    f"{self.rank}; choose a smaller rank"
+                )
+            left, values, right = torch.linalg.svd(part.float(), full_matrices=False)
+            a.copy_(right[: self.rank])
+            b.copy_(left[:, : self.rank] * values[: self.rank])
+
+    def _parts(self) -> list[tuple[Tensor, Tensor]]:
+        """Return A (r, in) and B (width of the part, r) of each part."""
+        return list(zip(self.lora_A.split(self.rank), self.lora_B.split(self.widths), strict=True))
