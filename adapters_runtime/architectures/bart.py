@@ -76,6 +76,7 @@ def _stack(role: StackRole, *, post: bool) -> LayerStack:
 
 BART = Architecture(
     model_type="bart",
+    prompts="inputs",
     inverts_at_static_head=False,
     base_prefix="model",
     stacks=(_stack("encoder", post=True), _stack("decoder", post=True)),
@@ -103,6 +104,7 @@ MBART = replace(
 WHISPER = replace(
     MBART,
     model_type="whisper",
+    prompts=None,
     summary="by_role",
     # AdapterHub's invertible adapters stand behind the whole encoder here.
     embedding_output="encoder.layer_norm",

@@ -50,6 +50,7 @@ VISION = replace(
 
 CLIP = Architecture(
     model_type="clip",
+    prompts=None,
     base_prefix="clip",
     stacks=(TEXT, VISION),
     embedding_output="text_model.embeddings",

@@ -24,6 +24,7 @@ DEBERTA_V2 = replace(
         ),
     ),
     attention="softmax",
+    prompts_see_padding=True,
 )
 
 DEBERTA = replace(

@@ -42,5 +42,6 @@ GPT2 = Architecture(
     embedding_output="drop",
     token_embedding="wte",  # noqa: S106  (a module)
     embedding_parameters=("wte.", "wpe."),
+    prompts="inputs",
     conv1d=True,
 )

@@ -49,6 +49,7 @@ QWEN2 = Architecture(
     embedding_output="embed_tokens",
     token_embedding="embed_tokens",  # noqa: S106  (a module)
     embedding_parameters=("embed_tokens.",),
+    prompts="inputs",
     ties_output=False,
 )
 QWEN3 = replace(QWEN2, model_type="qwen3")

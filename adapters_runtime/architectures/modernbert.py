@@ -41,4 +41,5 @@ MODERNBERT = Architecture(
     embedding_output="embeddings",
     token_embedding="embeddings.tok_embeddings",  # noqa: S106  (a module)
     embedding_parameters=("embeddings.",),
+    prompts="inputs",
 )

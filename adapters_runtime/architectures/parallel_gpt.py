@@ -53,6 +53,7 @@ GPTJ = Architecture(
     embedding_output="drop",
     token_embedding="wte",  # noqa: S106  (a module)
     embedding_parameters=("wte.",),
+    prompts="inputs",
     attention="wrapped",
 )
 
@@ -94,4 +95,5 @@ GPT_NEOX = Architecture(
     embedding_output="emb_dropout",
     token_embedding="embed_in",  # noqa: S106  (a module)
     embedding_parameters=("embed_in.",),
+    prompts="inputs",
 )

@@ -136,5 +136,10 @@ class Architecture:
     """
     ties_output: bool = True
     """Whether its own LM head is tied to the token embedding when config.json does not say."""
+    prompts: Literal["stream", "inputs"] | None = "stream"
+    """Where prompts enter: after the embeddings, as in AdapterHub's encoders, or as if they were
+    text. None: nowhere, since the model counts its places."""
+    prompts_see_padding: bool = False
+    """AdapterHub's DeBERTa lets prompts attend to padding; its weights expect it."""
     conv1d: bool = False
     """Its projections keep weights as (in, out), as GPT-2's Conv1D does."""

@@ -78,6 +78,7 @@ T5 = Architecture(
     invertible_saved_as="encoder.invertible_adapters",
     embedding_parameters=("shared.", "encoder.embed_tokens.", "decoder.embed_tokens."),
     prefix_bias="recompute",
+    prompts="inputs",
     summary="end_or_everywhere",
 )
 MT5 = replace(T5, model_type="mt5")

@@ -68,6 +68,7 @@ DEIT = replace(VIT, model_type="deit", base_prefix="deit")
 BEIT = replace(
     VIT,
     model_type="beit",
+    prompts=None,
     base_prefix="beit",
     summary="pooled",
     stacks=(

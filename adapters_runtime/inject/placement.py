@@ -18,6 +18,7 @@ from adapters_runtime.inject.placed import PlacedLayer
 from adapters_runtime.inject.point import Point
 from adapters_runtime.inject.prefix_placement import prefix_points
 from adapters_runtime.inject.reft_point import reft_points
+from adapters_runtime.inject.prompt_placement import prompt_points
 from adapters_runtime.inject.shared_point import SharedPoint
 from adapters_runtime.inject.stream_point import InvertiblePoint, RowsPoint
 from adapters_runtime.inject.token_tables import TokenTables
@@ -46,6 +47,7 @@ def _stream_points(
 ) -> Iterator[Point]:
     embeddings = find(base, architecture.embedding_output)
     path = architecture.invertible_saved_as.rpartition(".")[0]
+    yield from prompt_points(base, architecture, activations, _stream_width(base))
     yield InvertiblePoint(path, activations, embeddings, _stream_width(base))
     lookups = [find(base, path) for path in _lookups(architecture)]
     yield TokenTables(activations, lookups)
