@@ -6,14 +6,19 @@ from typing import Any
 
 from torch import Tensor
 
-from adapters_runtime import averaging, fusing
-from adapters_runtime.composition import AdapterCompositionBlock, Fuse, parse_composition
+from adapters_runtime import averaging, fusing, sharing
+from adapters_runtime.composition import AdapterCompositionBlock, Fuse, MultiTask, parse_composition
 from adapters_runtime.configs import DEFAULT_ADAPTERFUSION_CONFIG, AdapterFusionConfig
+from adapters_runtime.errors import ConfigError
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.io import fusions, setup_files
 
 Names = Fuse | list[str] | tuple[str, ...] | str
 """Adapters to fuse; a string holds their names with commas between them."""
+
+
+Tasks = MultiTask | list[str] | tuple[str, ...]
+"""Adapters of several tasks."""
 
 
 class CombiningMethods:
@@ -62,10 +67,10 @@ class CombiningMethods:
         setup = parse_composition(adapter_setup)
         self.train_adapter(setup)  # type: ignore[attr-defined]
         activation = bank.activations.own
-        for name in () if activation is None else activation.names:
-            bank.freeze(name, frozen=not unfreeze_adapters)
-        for name in bank.fusions:
-            fusing.freeze(bank, name, frozen=activation is None or name not in activation.fusions)
+        if not unfreeze_adapters:
+            bank.points.requires_grad_(False)
+        for name in () if activation is None else activation.fusions:
+            fusing.freeze(bank, name, frozen=False)
 
     def get_fusion_regularization_loss(self) -> Tensor:
         """Return what the active fusions add to the loss: how far values are from the identity."""
@@ -92,6 +97,38 @@ class CombiningMethods:
             members = bank_of(self).fusions[name].members  # type: ignore[arg-type]
             self.set_active_adapters(Fuse(*members, name=name))  # type: ignore[attr-defined]
         return name
+
+    # --- parameters in common
+
+    def share_parameters(
+        self,
+        adapter_names: Tasks,
+        name: str | None = None,
+        reference_adapter_name: str | None = None,
+    ) -> None:
+        """Let MTL-LoRAs have A and B in common, with the values of the reference (the first).
+
+        `name` says how `unshare_parameters` may call them. Raises ConfigError unless all are
+        MTL-LoRAs of one configuration.
+        """
+        bank = bank_of(self)  # type: ignore[arg-type]
+        names = _task_names(adapter_names)
+        sharing.share(bank, names, reference_adapter_name or names[0])
+        bank.sharing[name or ",".join(names)] = names
+
+    def unshare_parameters(
+        self, adapter_names: Tasks | None = None, name: str | None = None
+    ) -> None:
+        """Undo `share_parameters`, for these adapters or for those that it called `name`."""
+        bank = bank_of(self)  # type: ignore[arg-type]
+        given = None if adapter_names is None else _task_names(adapter_names)
+        key = name or ",".join(given or ())
+        names = given or bank.sharing.get(key)
+        if names is None:
+            known = ", ".join(map(repr, bank.sharing)) or "none"
+            raise ConfigError(f"no adapters share parameters as {key!r} (there are: {known})")
+        sharing.unshare(bank, names)
+        bank.sharing.pop(key, None)
 
     # --- averages
 
@@ -171,6 +208,10 @@ def _as_fuse(names: Names, name: str | None = None) -> Fuse:
     if isinstance(names, Fuse) and name is None:
         return names
     return Fuse(*members, name=name)
+
+
+def _task_names(names: Tasks) -> tuple[str, ...]:
+    return names.flatten() if isinstance(names, MultiTask) else tuple(names)
 
 
 def _fusion_name(names: Names) -> str:

@@ -110,11 +110,14 @@ class AdapterMethods(CombiningMethods):
         """
         setup = parse_composition(adapter_setup)
         bank = bank_of(self)  # type: ignore[arg-type]
-        for name in () if setup is None else setup.flatten():
+        names = () if setup is None else setup.flatten()
+        for name in names:
             bank.require(name)
         self.freeze_model()
-        for name in bank.configs:
-            bank.freeze(name, frozen=setup is None or name not in setup.flatten())
+        bank.points.requires_grad_(False)
+        for name in names:  # second, for adapters may share parameters
+            bank.freeze(name, frozen=False)
+        bank.tables.freeze()
         if train_embeddings:
             embedding = self.get_input_embeddings()  # type: ignore[attr-defined]
             embedding.weight.requires_grad_(True)

@@ -45,6 +45,8 @@ class AdapterBank(nn.Module):
         self.configs: dict[str, AdapterConfig] = {}
         self.info: dict[str, AdapterInfo] = {}
         self.fusions: dict[str, Fusion] = {}
+        self.sharing: dict[str, tuple[str, ...]] = {}
+        """Adapters that share parameters; see `adapters_runtime.sharing`."""
         self.tokenizer: Any = None
         """The tokenizer, or the path of its file, for the base's identity."""
         self.identity_memory: tuple[Any, dict[Any, Any]] | None = None
