@@ -26,11 +26,17 @@ class Activation:
 
 
 class Override:
-    """What the innermost `AdapterSetup` of a thread asks for; no activation means no adapter."""
+    """What goes before the set-ups of models in a thread; no activation means no adapter.
 
-    def __init__(self, setup: Setup | None, head_setup: Any) -> None:
-        self.activation = None if setup is None else Activation(setup)
+    `copied`: the batch has been repeated for `Parallel` already, before the model is called.
+    """
+
+    def __init__(
+        self, activation: Activation | None, head_setup: Any = None, *, copied: bool = False
+    ) -> None:
+        self.activation = activation
         self.head_setup = head_setup
+        self.copied = copied
 
 
 class Recording:
@@ -100,6 +106,18 @@ class Activations:
         override = current_override()
         return self.own if override is None else override.activation
 
+    def in_force(self) -> Override:
+        """Return what would do elsewhere as the set-up of now does here."""
+        override = current_override()
+        return Override(self.own) if override is None else override
+
+    def copies(self) -> int:
+        """Return how often a batch that enters the model is to be repeated."""
+        override, activation = current_override(), self.current()
+        if activation is None or (override is not None and override.copied):
+            return 1
+        return activation.setup.parallel_channels
+
     def recording(self) -> Recording | None:
         """Return the recording of the pass of this model that runs in this thread, if there is."""
         recording = _thread.recording
@@ -134,7 +152,8 @@ class AdapterSetup:
         head_setup: Any = None,
         ignore_empty: bool = False,
     ) -> None:
-        self._override = Override(parse_composition(adapter_setup), head_setup)
+        setup = parse_composition(adapter_setup)
+        self._override = Override(None if setup is None else Activation(setup), head_setup)
         self._skipped = ignore_empty and self._override.activation is None
         self._former: list[Override | None] = []
 

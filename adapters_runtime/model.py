@@ -18,14 +18,17 @@ from adapters_runtime.configs import AdapterConfig, load_config
 from adapters_runtime.context import Activation
 from adapters_runtime.generated import made_class
 from adapters_runtime.inject.bank import ATTRIBUTE, AdapterBank, bank_of, base_of
+from adapters_runtime.inject.checkpointing import keep_setups
 from adapters_runtime.inject.recording import record_on
+from adapters_runtime.inject.routing import route_on
 from adapters_runtime.io import folder, head_folder
+from adapters_runtime.running import RunningMethods
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class AdapterMethods(CombiningMethods):
+class AdapterMethods(CombiningMethods, RunningMethods):
     """What `init` adds to a model. Methods of these names that transformers has are replaced."""
 
     # --- adding, removing, listing
@@ -273,10 +276,18 @@ def attach_bank(model: "PreTrainedModel", architecture: Architecture | None = No
     if not hasattr(base, ATTRIBUTE):
         found = architecture or get_architecture(model.config.model_type)
         setattr(base, ATTRIBUTE, AdapterBank(base, found))
-        record_on(base, bank_of(base).activations)
+        listen_on(base)
     if base is not model:
         base.__class__ = adapted_class(type(base))
-        record_on(model, bank_of(base).activations)
+        listen_on(model)
+
+
+def listen_on(model: "PreTrainedModel") -> None:
+    """Let calls of a model, the base or one around it, say more than transformers knows of."""
+    bank = bank_of(model)
+    record_on(model, bank.activations)
+    route_on(model, bank)
+    keep_setups(model, bank)
 
 
 def adapted_class(cls: type) -> type:

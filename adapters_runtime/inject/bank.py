@@ -144,11 +144,16 @@ class AdapterBank(nn.Module):
         for point in self.of_type(Point):
             point.fill(name, tensors)
 
-    def activate(self, activation: Activation | None) -> None:
-        for name in () if activation is None else activation.names:
+    def check(self, activation: Activation) -> None:
+        """Raise AdapterNotLoaded, or FusionNotLoaded, for a name that the model does not have."""
+        for name in activation.names:
             self.require(name)
-        for fusion in () if activation is None else activation.fusions:
+        for fusion in activation.fusions:
             self.require_fusion(fusion)
+
+    def activate(self, activation: Activation | None) -> None:
+        if activation is not None:
+            self.check(activation)
         self.activations.own = activation
         if activation is not None:
             self._note_training(activation.setup)

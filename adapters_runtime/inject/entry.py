@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.utils.generic import ModelOutput
 
 from adapters_runtime.context import Activations
-from adapters_runtime.inject.bottleneck_point import BottleneckPoint
 from adapters_runtime.inject.point import Point
 
 
@@ -19,25 +19,44 @@ class Enter:
 
     def __init__(self, activations: Activations, points: list[Point]) -> None:
         self.activations = activations
-        self.bottlenecks = [point for point in points if isinstance(point, BottleneckPoint)]
+        self.keeping = [point for point in points if type(point).clear is not Point.clear]
 
     def __call__(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         if not torch.compiler.is_compiling():
-            for point in self.bottlenecks:
+            for point in self.keeping:
                 point.clear()
-        activation = self.activations.current()
-        copies = 1 if activation is None else activation.setup.parallel_channels
-        if copies == 1:
-            return None
-        return (
-            tuple(_repeat(value, copies) for value in args),
-            {key: _repeat(value, copies) for key, value in kwargs.items()},
-        )
+        copies = self.activations.copies()
+        return None if copies == 1 else repeated(args, kwargs, copies)
 
 
-def _repeat(value: Any, copies: int) -> Any:
+def repeated(
+    args: tuple[Any, ...], kwargs: dict[str, Any], copies: int
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call with each row of the batch repeated."""
+    rows = max(
+        (value.shape[0] for value in (*args, *kwargs.values()) if _has_rows(value)), default=1
+    )
+    return (
+        tuple(_repeat(value, rows, copies) for value in args),
+        {key: _repeat(value, rows, copies) for key, value in kwargs.items()},
+    )
+
+
+def _has_rows(value: Any) -> bool:
+    # A vector is not a batch: it counts positions, or names the tokens that end a text.
+    return isinstance(value, torch.Tensor) and value.dim() > 1
+
+
+def _repeat(value: Any, rows: int, copies: int) -> Any:
+    if isinstance(value, ModelOutput):
+        return type(value)(**{k: _repeat(v, rows, copies) for k, v in value.items()})
+    if isinstance(value, tuple):
+        return tuple(_repeat(part, rows, copies) for part in value)
     if not isinstance(value, torch.Tensor) or value.dim() == 0:
+        return value
+    shared = value.shape[0] == 1 if _has_rows(value) else value.shape[0] != rows
+    if shared and rows != 1:
         return value
     return value.repeat(copies, *[1] * (value.dim() - 1))

@@ -7,7 +7,10 @@ state (the tensors that an adapter reads and replaces) is cut and put together.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
 
 from adapters_runtime.composition import (
     AdapterCompositionBlock,
@@ -19,6 +22,7 @@ from adapters_runtime.composition import (
     Stack,
 )
 from adapters_runtime.errors import InvalidComposition, UnsupportedComposition
+from adapters_runtime.rows import PerRow
 
 State = TypeVar("State")
 
@@ -62,6 +66,8 @@ def evaluate(place: Place[State], block: AdapterCompositionBlock | str, state: S
         return place.leaf(block, state) if place.holds(block) else state
     if not any(place.holds(name) for name in block.flatten()):
         return state
+    if isinstance(block, PerRow) and BatchSplit in place.blocks:
+        return _by_rows(place, block, state)
     if not isinstance(block, place.blocks):
         supported = [known.__name__ for known in place.blocks]
         raise UnsupportedComposition(place.method, type(block).__name__, supported)
@@ -74,9 +80,38 @@ def evaluate(place: Place[State], block: AdapterCompositionBlock | str, state: S
     if isinstance(block, Average):
         return place.mean([evaluate(place, child, state) for child in block], block.weights)
     dim, sizes = _layout(place, block, state)
+    return _in_shares(place, block, state, dim, sizes)
+
+
+def _in_shares(
+    place: Place[State],
+    block: AdapterCompositionBlock,
+    state: State,
+    dim: int,
+    sizes: Sequence[int],
+) -> State:
+    """Let each child work on its share of the state, one after the other along `dim`."""
     parts = zip(block, _bounds(sizes), strict=True)
     return place.join(
         [evaluate(place, child, place.cut(state, dim, *bounds)) for child, bounds in parts], dim
+    )
+
+
+def _by_rows(place: Place[State], block: PerRow, state: State) -> State:
+    """Bring rows of one set-up together, and back to where they were."""
+    groups = block.groups(place.size(state, ROWS))
+    if groups.order is None:
+        return _in_shares(place, block, state, ROWS, groups.sizes)
+    grouped = _picked(state, groups.order)
+    return _picked(_in_shares(place, block, grouped, ROWS, groups.sizes), groups.back)
+
+
+def _picked(state: Any, rows: tuple[int, ...]) -> Any:
+    """Return these rows of a state, a tensor or a named tuple with tensors in it."""
+    if isinstance(state, Tensor):
+        return state.index_select(ROWS, torch.tensor(rows, device=state.device))
+    return type(state)(
+        *(_picked(part, rows) if isinstance(part, Tensor) else part for part in state)
     )
 
 

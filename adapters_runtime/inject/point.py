@@ -165,6 +165,9 @@ class Point(nn.Module):
                 return activation.setup
         return None
 
+    def clear(self) -> None:
+        """Forget what an interrupted forward pass left behind."""
+
     def parameters_of(self, name: str) -> Iterator[nn.Parameter]:
         """Yield what training an adapter changes here."""
         if name in self.adapters:

@@ -29,6 +29,7 @@ from adapters_runtime.methods.base import StreamMethod
 from adapters_runtime.methods.embedding_rows import EmbeddingRows
 from adapters_runtime.methods.glow import GLOW
 from adapters_runtime.methods.invertible import NICE
+from adapters_runtime.rows import PerRow
 
 
 def stream_setup(block: AdapterCompositionBlock | str) -> AdapterCompositionBlock | str:
@@ -37,6 +38,8 @@ def stream_setup(block: AdapterCompositionBlock | str) -> AdapterCompositionBloc
         return block
     if isinstance(block, Stack | Fuse | Split):
         return stream_setup(block[0])
+    if isinstance(block, PerRow):
+        return block.mapped(stream_setup)
     children = [stream_setup(child) for child in block]
     if isinstance(block, BatchSplit):
         return BatchSplit(*children, batch_sizes=block.batch_sizes)

@@ -1,0 +1,67 @@
+"""Gradient checkpointing: a layer is recomputed under the set-up under which it ran.
+
+The recomputation happens in the backward pass, when a `with AdapterSetup` may have closed, in a
+thread of autograd's own on some devices.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from adapters_runtime.context import Activations, Override, swap_override
+from adapters_runtime.inject.bank import AdapterBank
+from adapters_runtime.inject.point import Point
+
+FUNCTION = "_gradient_checkpointing_func"
+"""Attribute of transformers' layers."""
+
+
+class KeepSetup:
+    """Wraps the function that checkpoints a layer."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        activations: Activations,
+        points: Sequence[Point],
+    ) -> None:
+        self.function = function
+        self.activations = activations
+        self.points = points
+
+    def __call__(self, layer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        under = _Under(layer, self.activations.in_force(), self.points)
+        return self.function(under, *args, **kwargs)
+
+
+class _Under:
+    """A layer together with the set-up under which it runs, each time."""
+
+    def __init__(
+        self, layer: Callable[..., Any], override: Override, points: Sequence[Point]
+    ) -> None:
+        self.layer = layer
+        self.override = override
+        self.points = points
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        former = swap_override(self.override)
+        try:
+            return self.layer(*args, **kwargs)
+        except BaseException:
+            # Recomputation is broken off once it has all it needs, between two of our hooks.
+            for point in self.points:
+                point.clear()
+            raise
+        finally:
+            swap_override(former)
+
+
+def keep_setups(model: nn.Module, bank: AdapterBank) -> None:
+    """Wrap the functions that checkpoint the layers of a model, where that has not been done."""
+    points = list(bank.of_type(Point))
+    for module in model.modules():
+        function = getattr(module, FUNCTION, None)
+        if function is not None and not isinstance(function, KeepSetup):
+            setattr(module, FUNCTION, KeepSetup(function, bank.activations, points))

@@ -1,0 +1,101 @@
+"""A set-up for each row of the batch, in any order; rows without one see the base alone."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from adapters_runtime.composition import (
+    AdapterCompositionBlock,
+    Average,
+    BatchSplit,
+    Child,
+    Fuse,
+    Parallel,
+    Split,
+    Stack,
+    blocks_of,
+)
+from adapters_runtime.errors import InvalidComposition
+
+BASE = "__base__"
+"""Stands for no adapter; no adapter may be called so."""
+
+
+class Groups(NamedTuple):
+    """Rows brought together by their set-up."""
+
+    sizes: tuple[int, ...]
+    """How many rows each child has, in the order of the children."""
+    order: tuple[int, ...] | None
+    """The rows of the batch, group by group; None when they stand so already."""
+    back: tuple[int, ...]
+    """Where each row of the batch is found in that order."""
+
+
+class PerRow(AdapterCompositionBlock):
+    """Child `choice[i]` works on row i. Not saved: it belongs to one batch."""
+
+    def __init__(self, children: Iterable[Child], choice: Sequence[int]) -> None:
+        # The children have been checked when they were built; they may be of any kind but those
+        # that divide the batch themselves, so the rules of nesting do not apply.
+        self._children = tuple(children)
+        self.choice = tuple(choice)
+
+    @classmethod
+    def of(cls, setups: "Sequence[Child | None]") -> "PerRow":
+        """Return the block for these rows; None and `__base__` stand for the base alone.
+
+        Raises InvalidComposition for a set-up that itself shares out the rows of the batch.
+        """
+        named = [BASE if setup is None else setup for setup in setups]
+        for setup in named:
+            _check(setup)
+        children = tuple(dict.fromkeys(named))
+        places = {child: place for place, child in enumerate(children)}
+        return cls(children, [places[setup] for setup in named])
+
+    def mapped(self, change: Callable[[Child], Child]) -> "PerRow":
+        """Return the same choice among changed children."""
+        return PerRow([change(child) for child in self], self.choice)
+
+    def flatten(self) -> tuple[str, ...]:
+        return tuple(name for name in super().flatten() if name != BASE)
+
+    def groups(self, rows: int) -> Groups:
+        """Return the groups in a batch of `rows` rows: each given row once, or as often as beams.
+
+        Raises InvalidComposition when the batch has no such number of rows.
+        """
+        beams, rest = divmod(rows, len(self.choice))
+        if rest or not beams:
+            raise InvalidComposition(
+                f"adapter_names has {len(self.choice)} set-ups, but the batch has {rows} rows; "
+                f"give one for each row, {BASE!r} where there should be none"
+            )
+        return _groups(self.choice, beams)
+
+    def _content(self) -> tuple[object, ...]:
+        return PerRow, self.children, self.choice
+
+
+def _check(setup: object) -> None:
+    if isinstance(setup, str) and setup:
+        return
+    if not isinstance(setup, Stack | Fuse | Split | Average):
+        raise InvalidComposition(
+            f"adapter_names holds {setup!r}; a row takes a name, {BASE!r}, Stack, Fuse, Split or "
+            "Average"
+        )
+    for kind in (Parallel, BatchSplit):
+        for inside in blocks_of(setup, kind):
+            raise InvalidComposition(f"{inside} shares out a batch, and cannot stand in one row")
+
+
+@lru_cache(maxsize=256)
+def _groups(choice: tuple[int, ...], beams: int) -> Groups:
+    chosen = [child for child in choice for _ in range(beams)]
+    order = sorted(range(len(chosen)), key=chosen.__getitem__)
+    sizes = tuple(chosen.count(child) for child in range(max(choice) + 1))
+    back = sorted(range(len(order)), key=order.__getitem__)
+    in_order = order == list(range(len(order)))
+    return Groups(sizes, None if in_order else tuple(order), tuple(back))
