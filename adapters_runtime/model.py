@@ -120,7 +120,6 @@ class AdapterMethods(CombiningMethods, RunningMethods):
         bank.points.requires_grad_(False)
         for name in names:  # second, for adapters may share parameters
             bank.freeze(name, frozen=False)
-        bank.tables.freeze()
         if train_embeddings:
             embedding = self.get_input_embeddings()  # type: ignore[attr-defined]
             embedding.weight.requires_grad_(True)
