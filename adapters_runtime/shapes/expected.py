@@ -92,7 +92,10 @@ def available_places(base: BaseDescription) -> list[str]:
     stacks = base.architecture.stacks
     sites = {words[site.key] for stack in stacks for site in stack.sites}
     prefixes = {f"{attention.role}_prefix" for stack in stacks for attention in stack.attentions}
-    return sorted(sites | prefixes | {"query", "key", "value", "intermediate", "ffn_output"})
+    prompts = set() if base.architecture.prompts is None else {"prompt"}
+    return sorted(
+        sites | prefixes | prompts | {"query", "key", "value", "intermediate", "ffn_output"}
+    )
 
 
 def _part_tensors(name: str, part: AdapterConfig, base: BaseDescription) -> Tensors:

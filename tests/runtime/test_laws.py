@@ -16,13 +16,16 @@ from adapters_runtime.configs import (
     DvoRAConfig,
     EmbeddingRowsConfig,
     IA3Config,
-    LoReftConfig,
     LoRAConfig,
+    LoReftConfig,
+    MAMConfig,
     MTLLoRAConfig,
     NoReftConfig,
     ParBnConfig,
+    PrefixTuningConfig,
     SeqBnConfig,
     SeqBnInvConfig,
+    UniPELTConfig,
     VeraConfig,
 )
 from adapters_runtime.inject.bank import bank_of
@@ -30,6 +33,7 @@ from adapters_runtime.shapes import BaseDescription, expected_tensors
 from tests.support.running import output_of, randomise_adapter
 
 ROWS = EmbeddingRowsConfig(token_ids=tuple(range(4, 32, 3)))
+PREFIXES = PrefixTuningConfig(prefix_length=3, bottleneck_size=5)
 METHODS = {
     "seq_bn": SeqBnConfig(reduction_factor=4),
     "double_seq_bn": DoubleSeqBnConfig(reduction_factor=4),
@@ -60,6 +64,10 @@ METHODS = {
     "loreft": LoReftConfig(r=2, suffix_positions=2),
     "noreft": NoReftConfig(r=2, suffix_positions=2, non_linearity="relu"),
     "direft": DiReftConfig(r=2, suffix_positions=1, tied_weights=True),
+    "prefix_tuning": PREFIXES,
+    "prefix_tuning_flat": PREFIXES.replace(flat=True, cross_prefix=False),
+    "mam": MAMConfig(PREFIXES, ParBnConfig()),
+    "unipelt": UniPELTConfig(PREFIXES),
     "embedding_rows": ROWS,
     "language_pack": ConfigUnion(SeqBnInvConfig(reduction_factor=4), ROWS),
 }
