@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from adapters_runtime import ejecting, merging, summary
+from adapters_runtime import ejecting, merging, prompt_texts, summary
 from adapters_runtime.architectures import Architecture, get_architecture
 from adapters_runtime.combining import CombiningMethods
 from adapters_runtime.composition import AdapterCompositionBlock, parse_composition
 from adapters_runtime.configs import AdapterConfig, load_config
 from adapters_runtime.context import Activation
+from adapters_runtime.embeddings import EmbeddingMethods
 from adapters_runtime.generated import made_class
 from adapters_runtime.inject.bank import ATTRIBUTE, AdapterBank, bank_of, base_of
 from adapters_runtime.inject.checkpointing import keep_setups
+from adapters_runtime.inject.point import Outside
 from adapters_runtime.inject.recording import record_on
 from adapters_runtime.inject.routing import route_on
 from adapters_runtime.io import folder, head_folder
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class AdapterMethods(CombiningMethods, RunningMethods):
+class AdapterMethods(CombiningMethods, EmbeddingMethods, RunningMethods):
     """What `init` adds to a model. Methods of these names that transformers has are replaced."""
 
     # --- adding, removing, listing
@@ -49,6 +51,7 @@ class AdapterMethods(CombiningMethods, RunningMethods):
         if overwrite_ok and adapter_name in bank.configs:
             bank.remove(adapter_name)
         bank.add(adapter_name, load_config(config))
+        prompt_texts.start_prompts(self, adapter_name)  # type: ignore[arg-type]
         if set_active:
             self.set_active_adapters(adapter_name)
 
@@ -109,7 +112,7 @@ class AdapterMethods(CombiningMethods, RunningMethods):
     def train_adapter(self, adapter_setup: Any, train_embeddings: bool = False) -> None:
         """Freeze the base model, make the adapters of the set-up trainable, and activate it.
 
-        With `train_embeddings` the base's token embedding is trained too.
+        With `train_embeddings` the active token embeddings are trained too.
         """
         setup = parse_composition(adapter_setup)
         bank = bank_of(self)  # type: ignore[arg-type]
@@ -120,9 +123,9 @@ class AdapterMethods(CombiningMethods, RunningMethods):
         bank.points.requires_grad_(False)
         for name in names:  # second, for adapters may share parameters
             bank.freeze(name, frozen=False)
+        bank.tables.freeze()
         if train_embeddings:
-            embedding = self.get_input_embeddings()  # type: ignore[attr-defined]
-            embedding.weight.requires_grad_(True)
+            bank.tables[bank.tables.in_use].requires_grad_(True)
         self.set_active_adapters(setup)
 
     def freeze_model(self, freeze: bool = True) -> None:
@@ -279,9 +282,10 @@ def attach_bank(model: "PreTrainedModel", architecture: Architecture | None = No
     if base is not model:
         base.__class__ = adapted_class(type(base))
         listen_on(model)
+        bank_of(base).model = Outside(model)
 
 
-def listen_on(model: "PreTrainedModel") -> None:
+def listen_on(model: nn.Module) -> None:
     """Let calls of a model, the base or one around it, say more than transformers knows of."""
     bank = bank_of(model)
     record_on(model, bank.activations)

@@ -10,6 +10,7 @@ from adapters_runtime.composition import (
     BatchSplit,
     Child,
     Fuse,
+    MultiTask,
     Parallel,
     Split,
     Stack,
@@ -69,13 +70,43 @@ class PerRow(AdapterCompositionBlock):
         beams, rest = divmod(rows, len(self.choice))
         if rest or not beams:
             raise InvalidComposition(
-                f"adapter_names has {len(self.choice)} set-ups, but the batch has {rows} rows; "
-                f"give one for each row, {BASE!r} where there should be none"
+                f"there are set-ups or tasks for {len(self.choice)} rows, but the batch has "
+                f"{rows}; give one for each row, {BASE!r} where no adapter should work"
             )
         return _groups(self.choice, beams)
 
     def _content(self) -> tuple[object, ...]:
         return PerRow, self.children, self.choice
+
+
+class RowStack(Stack):
+    """A stack with a choice for each row in it."""
+
+    def __init__(self, children: Iterable[Child]) -> None:
+        self._children = tuple(children)  # checked before, as those of PerRow
+
+
+def with_tasks(block: Child, task_ids: Sequence[object]) -> Child:
+    """Return a set-up whose MultiTask blocks have chosen a child for each row.
+
+    A task id is the place of a child among its fellows, or its name. Raises InvalidComposition for
+    one that a block does not have.
+    """
+    if isinstance(block, MultiTask):
+        return PerRow(block, [_place(block, task) for task in task_ids])
+    if isinstance(block, Stack):
+        return RowStack(with_tasks(child, task_ids) for child in block)
+    return block
+
+
+def _place(block: MultiTask, task: object) -> int:
+    if isinstance(task, str) and task in block.children:
+        return block.children.index(task)
+    if isinstance(task, int) and 0 <= task < len(block):
+        return task
+    raise InvalidComposition(
+        f"{block} has no task {task!r}; task_ids holds numbers below {len(block)}, or names"
+    )
 
 
 def _check(setup: object) -> None:

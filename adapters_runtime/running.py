@@ -1,6 +1,6 @@
 """How a model with adapters generates, and how it is trained with checkpoints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adapters_runtime.composition import Child

@@ -32,6 +32,14 @@ from adapters_runtime.configs.lora import (
 )
 from adapters_runtime.configs.mtl_lora import MTLLoRAConfig
 from adapters_runtime.configs.parsing import load_config, parse_expression
+from adapters_runtime.configs.peft import (
+    OwnBiasesConfig,
+    OwnModulesConfig,
+    PeftIA3Config,
+    PeftLoRAConfig,
+    PeftPrefixConfig,
+    PeftPromptConfig,
+)
 from adapters_runtime.configs.prefix_tuning import PrefixTuningConfig
 from adapters_runtime.configs.presets import (
     ADAPTER_CONFIG_MAP,
@@ -67,7 +75,13 @@ __all__ = [
     "MAMConfig",
     "MTLLoRAConfig",
     "NoReftConfig",
+    "OwnBiasesConfig",
+    "OwnModulesConfig",
     "ParBnConfig",
+    "PeftIA3Config",
+    "PeftLoRAConfig",
+    "PeftPrefixConfig",
+    "PeftPromptConfig",
     "PrefixTuningConfig",
     "PromptTuningConfig",
     "ReftConfig",

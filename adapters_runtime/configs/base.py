@@ -221,7 +221,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, Mapping) and not isinstance(value, AdapterConfig):
-        return {str(key): item for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     return value
 
 
@@ -230,7 +230,9 @@ def _as_json(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, tuple):
         return [_as_json(item) for item in value]
-    return dict(value) if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in value.items()}
+    return value
 
 
 def _hashable(value: Any) -> Any:

@@ -29,6 +29,7 @@ class FlexibleHeads(AddsHeads, AdapterMethods):
 
     config: Any
     base_model: nn.Module
+    base_model_prefix: str
     training: bool
     _heads: NamedModules
     _active_head: HeadSetup
@@ -92,6 +93,22 @@ class FlexibleHeads(AddsHeads, AdapterMethods):
             bank.tables.ask(self)  # type: ignore[arg-type]
         if set_active:
             self.active_head = head.name
+
+    def converted_head(
+        self,
+        head_name: str,
+        class_name: str,
+        tensors: Mapping[str, Tensor],
+        labels: Mapping[str, int] | None = None,
+        num_labels: int | None = None,
+    ) -> PredictionHead | None:
+        """Return the flexible head that stands for the head of a transformers class, not added.
+
+        None, with a warning, when there is none.
+        """
+        return static.convert(
+            self, head_name, static.StaticHead(class_name, tensors, labels, num_labels)
+        )
 
     def delete_head(self, head_name: str) -> None:
         """Remove a head; a head set-up in which it was active is left."""
@@ -207,9 +224,7 @@ class FlexibleHeads(AddsHeads, AdapterMethods):
         outputs: Any = self.base_model(**inputs, return_dict=True)
         if setup is not None:
             bank = bank_of(self)  # type: ignore[arg-type]
-            activation = bank.activations.current()
-            copies = 1 if activation is None else activation.setup.parallel_channels
-            run = Run(bank.architecture, self.config, outputs, inputs, asked, copies)
+            run = Run(bank, self.config, outputs, inputs, asked)
             outputs = run(setup, heads)
         if return_dict is False and isinstance(outputs, ModelOutput):
             return outputs.to_tuple()
@@ -243,6 +258,9 @@ class FlexibleHeads(AddsHeads, AdapterMethods):
         A head that has no counterpart among the flexible ones is left out, with a warning.
         """
         wants_info = kwargs.pop("output_loading_info", False)
+        names = getattr(kwargs.get("config"), "architectures", None) or [""]
+        if renamed := static.renamed_base(names[0], cls.base_model_prefix):
+            kwargs.setdefault("key_mapping", renamed)
         model, info = super().from_pretrained(  # type: ignore[misc]
             source, *args, output_loading_info=True, **kwargs
         )

@@ -94,7 +94,7 @@ class CausalLMHead(LanguageModelingHead):
         super().__init__(head_name)
         self.config = {
             "head_type": self.head_type,
-            "vocab_size": vocab_size or model.config.get_text_config().vocab_size,
+            "vocab_size": vocab_size or tokens_of(model),
             "embedding_size": embedding_size or embedded_width(model.config),
             "layers": layers,
             "activation_function": activation_function,
@@ -129,7 +129,7 @@ class Seq2SeqLMHead(LanguageModelingHead):
         super().__init__(head_name)
         self.config = {
             "head_type": self.head_type,
-            "vocab_size": vocab_size or model.config.vocab_size,
+            "vocab_size": vocab_size or tokens_of(model),
             "layers": layers,
             "activation_function": activation_function,
             "layer_norm": layer_norm,
@@ -163,7 +163,7 @@ class MaskedLMHead(LanguageModelingHead):
         super().__init__(head_name)
         self.config = {
             "head_type": self.head_type,
-            "vocab_size": vocab_size or model.config.vocab_size,
+            "vocab_size": vocab_size or tokens_of(model),
             "embedding_size": embedding_size or embedded_width(model.config),
             "layers": layers,
             "activation_function": activation_function,
@@ -176,6 +176,11 @@ class MaskedLMHead(LanguageModelingHead):
 
     def output(self, loss: Tensor | None, logits: Tensor) -> ModelOutput:
         return MaskedLMOutput(loss=loss, logits=logits)
+
+
+def tokens_of(model: Any) -> int:
+    """Return the size of the base's vocabulary, also while other embeddings are active."""
+    return len(model.get_input_embeddings().weight)
 
 
 def embedded_width(config: Any) -> int:

@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 from transformers.utils.generic import ModelOutput
 
-from adapters_runtime.architectures import Architecture
 from adapters_runtime.heads.base import PredictionHead, own_inputs
 from adapters_runtime.heads.selection import (
+    HeadPerRow,
     HeadSetup,
     MultiHeadOutput,
-    PerRow,
     Rows,
     Share,
     shares,
     take,
 )
 from adapters_runtime.heads.summary import Inputs, summarise
+from adapters_runtime.inject.bank import AdapterBank
 
 _OF_BASE = frozenset({"last_hidden_state", "pooler_output"})
 """What the head's output stands in the place of."""
@@ -29,19 +29,22 @@ class Run:
 
     def __init__(
         self,
-        architecture: Architecture,
+        bank: AdapterBank,
         config: Any,
         outputs: ModelOutput,
         inputs: Inputs,
         asked: Mapping[str, Any],
-        copies: int,
     ) -> None:
-        self.architecture = architecture
+        activation = bank.activations.current()
+        self.architecture = bank.architecture
         self.config = config
         self.outputs = outputs
         self.inputs = inputs
         self.asked = asked
-        self.copies = copies
+        self.channels = 1 if activation is None else activation.setup.parallel_channels
+        """How many copies of the batch are in the output."""
+        self.copies = bank.activations.copies()
+        """How many of them the base has made; `generate` makes them before it calls the model."""
 
     def __call__(self, setup: HeadSetup, heads: Mapping[str, PredictionHead]) -> Any:
         summary = None
@@ -51,18 +54,18 @@ class Run:
         if isinstance(setup, str):
             every = slice(0, len(outputs[0]))
             return _carry(self._call(heads[setup], outputs, summary, every), outputs)
-        divided = shares(setup, len(outputs[0]), self.copies)
+        divided = shares(setup, len(outputs[0]), self.channels)
         found = [self._share(heads[share.head], outputs, summary, share) for share in divided]
         losses = [output["loss"] for output in found if output.get("loss") is not None]
         together = MultiHeadOutput(
             head_outputs=found,
             loss=torch.stack(losses).sum() if len(losses) == len(found) else None,
             rows=[list(_listed(share.rows)) for share in divided]
-            if isinstance(setup, PerRow)
+            if isinstance(setup, HeadPerRow)
             else None,
         )
         for key, value in outputs.items():
-            if key.startswith("adapter_"):
+            if key.startswith("adapter_") or key == "past_key_values":
                 together[key] = value
         return together
 

@@ -11,16 +11,17 @@ from transformers.utils.generic import ModelOutput
 
 from adapters_runtime.composition import AdapterCompositionBlock, BatchSplit, Parallel, Stack
 from adapters_runtime.errors import InvalidComposition
+from adapters_runtime.rows import BASE, PerRow
 
 
 @dataclass(frozen=True)
-class PerRow:
+class HeadPerRow:
     """A head for each row, in any order; None for rows on which none decides."""
 
     names: tuple[str | None, ...]
 
 
-HeadSetup: TypeAlias = str | tuple[str, ...] | BatchSplit | Parallel | PerRow | None
+HeadSetup: TypeAlias = str | tuple[str, ...] | BatchSplit | Parallel | HeadPerRow | None
 """One head; several on the same rows; each on its rows, or on its copy of the batch."""
 
 
@@ -60,7 +61,7 @@ class Share:
 
 def parse_heads(value: Any) -> HeadSetup:
     """Return the head set-up that `value` stands for; raises InvalidComposition."""
-    if value is None or isinstance(value, str | PerRow):
+    if value is None or isinstance(value, str | HeadPerRow):
         return value or None
     if isinstance(value, BatchSplit | Parallel):
         if nested := [child for child in value if not isinstance(child, str)]:
@@ -79,7 +80,7 @@ def names_in(heads: HeadSetup) -> tuple[str, ...]:
         return ()
     if isinstance(heads, str):
         return (heads,)
-    if isinstance(heads, PerRow):
+    if isinstance(heads, HeadPerRow):
         return tuple(dict.fromkeys(name for name in heads.names if name is not None))
     return tuple(dict.fromkeys(str(name) for name in heads))
 
@@ -89,12 +90,20 @@ def heads_of(setup: AdapterCompositionBlock | None) -> HeadSetup:
     last = setup[-1] if isinstance(setup, Stack) else setup
     if last is None or isinstance(last, str):
         return last
+    if isinstance(last, PerRow):
+        return _heads_of_rows(last)
     ends = [child if isinstance(child, str) else child.last() for child in last]
     if isinstance(last, Parallel):
         return Parallel(*ends)
     if isinstance(last, BatchSplit):
         return BatchSplit(*ends, batch_sizes=last.batch_sizes)
     return heads_of(last) if isinstance(last, Stack) else None
+
+
+def _heads_of_rows(setup: PerRow) -> HeadSetup:
+    ends = [child if isinstance(child, str) else child.last() for child in setup]
+    names = tuple(None if ends[i] == BASE else ends[i] for i in setup.choice)
+    return names[0] if len(set(names)) == 1 else HeadPerRow(names)
 
 
 def shares(heads: HeadSetup, rows: int, copies: int) -> list[Share]:
@@ -107,7 +116,7 @@ def shares(heads: HeadSetup, rows: int, copies: int) -> list[Share]:
                 f"{heads!r} needs {len(heads)} parallel adapters, not {copies}"
             )
         return _in_order(heads, [rows // copies] * copies, rows)
-    if isinstance(heads, PerRow):
+    if isinstance(heads, HeadPerRow):
         return _per_row(heads, rows)
     return [Share(name, slice(0, rows)) for name in names_in(heads)]
 
@@ -130,10 +139,12 @@ def _in_order(heads: Any, sizes: Sequence[int], rows: int) -> list[Share]:
     return [Share(str(name), slice(*bound)) for name, bound in zip(heads, bounds, strict=True)]
 
 
-def _per_row(heads: PerRow, rows: int) -> list[Share]:
-    if len(heads.names) != rows:
+def _per_row(heads: HeadPerRow, rows: int) -> list[Share]:
+    beams, rest = divmod(rows, len(heads.names))
+    if rest or not beams:
         raise InvalidComposition(f"{len(heads.names)} rows have a head, but the batch has {rows}")
+    names = [name for name in heads.names for _ in range(beams)]
     return [
-        Share(name, [row for row, other in enumerate(heads.names) if other == name])
+        Share(name, [row for row, other in enumerate(names) if other == name])
         for name in names_in(heads)
     ]

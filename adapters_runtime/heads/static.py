@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers.utils.hub import cached_file
@@ -87,6 +88,16 @@ def adopt(model: Any, source: Any, options: Mapping[str, Any], unexpected: Itera
         model.add_prediction_head(head)
 
 
+def renamed_base(class_name: str, prefix: str) -> dict[str, str]:
+    """Return how to rename a checkpoint's keys where its class calls the base by another name.
+
+    LLaMA's question answering model calls it `transformer`, all others of LLaMA `model`.
+    """
+    static_class = getattr(transformers, class_name, None)
+    other = getattr(static_class, "base_model_prefix", prefix)
+    return {} if not other or other == prefix else {rf"^{other}\.": f"{prefix}."}
+
+
 def head_type_of(class_name: str) -> str | None:
     """Return the type of the flexible head that stands for the head of a class."""
     return next((kind for suffix, kind in _KINDS if class_name.endswith(suffix)), None)
@@ -97,7 +108,7 @@ def _convert(model: Any, name: str, static: StaticHead) -> PredictionHead:
     if kind is None or kind not in model.head_types:
         offered = ", ".join(model.head_types) or "none"
         raise NotConvertible(f"no flexible head stands for it (there are: {offered})")
-    if getattr(model.config, "final_logit_softcapping", None):
+    if kind in _OF_TOKENS and getattr(model.config, "final_logit_softcapping", None):
         raise NotConvertible("it bounds its logits, which no flexible head does")
     layout = _Layout(model, kind, static)
     head: PredictionHead = model.new_head(name, layout.config())
@@ -130,6 +141,8 @@ class _Layout:
             return int(text.vocab_size)
         if self.kind == "multiple_choice":
             return 1
+        if self.kind == "question_answering":
+            return 2  # where an answer begins and ends, whatever labels there are
         return int(self.static.num_labels or len(self.static.labels or ()) or 2)
 
     def _check(self, width: int) -> None:

@@ -15,14 +15,18 @@ from adapters_runtime.errors import (
     AdapterExists,
     AdapterNotLoaded,
     FusionNotLoaded,
+    InvalidComposition,
     UnsupportedSite,
 )
 from adapters_runtime.info import AdapterInfo
+from adapters_runtime.inject.addressed_placement import Addresses
+from adapters_runtime.inject.addressed_point import AddressedPoint
 from adapters_runtime.inject.entry import Enter
 from adapters_runtime.inject.placement import place
-from adapters_runtime.inject.point import Point
+from adapters_runtime.inject.point import Outside, Point
 from adapters_runtime.inject.stream_point import InvertiblePoint, RowsPoint
 from adapters_runtime.inject.token_tables import TokenTables
+from adapters_runtime.rows import BASE
 
 P = TypeVar("P", bound=Point)
 
@@ -53,6 +57,9 @@ class AdapterBank(nn.Module):
         """State of the base's parameters, and their digests; see `adapters_runtime.identity`."""
         self.base_name: dict[str, str | None] = {}
         """`name` and `revision` under which others find the base."""
+        self.base = Outside(base)
+        self.model = Outside(base)
+        """The model that the base belongs to, whose heads adapters may name by their paths."""
         self.points = nn.ModuleList(place(base, architecture, self.activations))
         base.register_forward_pre_hook(
             Enter(self.activations, list(self.of_type(Point))), with_kwargs=True
@@ -80,6 +87,8 @@ class AdapterBank(nn.Module):
         """
         if name in self.configs:
             raise AdapterExists(name)
+        if name == BASE:
+            raise InvalidComposition(f"{BASE!r} stands for no adapter, and cannot be one's name")
         try:
             for member in parts_of(config):
                 self._add_part(name, member)
@@ -91,6 +100,10 @@ class AdapterBank(nn.Module):
         self.freeze(name)
 
     def _add_part(self, name: str, part: AdapterConfig) -> None:
+        addresses = Addresses(self.base.module, self.model.module, self.architecture)
+        known = list(self.of_type(AddressedPoint))
+        for point in addresses.new_points(part, known, self.activations):
+            self.points.append(point.train(self.training))
         added = [point.add(name, part) for point in self.of_type(Point)]
         if not any(added):
             stacks = self.architecture.stacks
@@ -124,6 +137,13 @@ class AdapterBank(nn.Module):
     def _discard(self, name: str) -> None:
         for point in self.of_type(Point):
             point.remove(name)
+        self._drop_unused()
+
+    def _drop_unused(self) -> None:
+        """Forget the points that were made for a configuration whose last adapter is gone."""
+        unused = [point for point in self.of_type(AddressedPoint) if not point.adapters]
+        if unused:
+            self.points = nn.ModuleList(point for point in self.points if point not in unused)
 
     def freeze(self, name: str, *, frozen: bool = True) -> None:
         for parameter in self.parameters_of(name):

@@ -7,7 +7,7 @@ state (the tensors that an adapter reads and replaces) is cut and put together.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -66,9 +66,7 @@ def evaluate(place: Place[State], block: AdapterCompositionBlock | str, state: S
         return place.leaf(block, state) if place.holds(block) else state
     if not any(place.holds(name) for name in block.flatten()):
         return state
-    if isinstance(block, PerRow) and BatchSplit in place.blocks:
-        return _by_rows(place, block, state)
-    if not isinstance(block, place.blocks):
+    if not _has_meaning(place, block):
         supported = [known.__name__ for known in place.blocks]
         raise UnsupportedComposition(place.method, type(block).__name__, supported)
     if isinstance(block, Stack):
@@ -79,8 +77,19 @@ def evaluate(place: Place[State], block: AdapterCompositionBlock | str, state: S
         return place.fuse(block, state)
     if isinstance(block, Average):
         return place.mean([evaluate(place, child, state) for child in block], block.weights)
-    dim, sizes = _layout(place, block, state)
-    return _in_shares(place, block, state, dim, sizes)
+    return _by_shares(place, block, state)
+
+
+def _by_shares(place: Place[State], block: AdapterCompositionBlock, state: State) -> State:
+    if isinstance(block, PerRow):
+        return _by_rows(place, block, state)
+    return _in_shares(place, block, state, *_layout(place, block, state))
+
+
+def _has_meaning(place: Place[State], block: AdapterCompositionBlock) -> bool:
+    # Where rows can be shared out among adapters, they can be in any order.
+    kind = BatchSplit if isinstance(block, PerRow) else type(block)
+    return issubclass(kind, place.blocks)
 
 
 def _in_shares(
@@ -92,9 +101,9 @@ def _in_shares(
 ) -> State:
     """Let each child work on its share of the state, one after the other along `dim`."""
     parts = zip(block, _bounds(sizes), strict=True)
-    return place.join(
-        [evaluate(place, child, place.cut(state, dim, *bounds)) for child, bounds in parts], dim
-    )
+    done = [evaluate(place, child, place.cut(state, dim, *bounds)) for child, bounds in parts]
+    joined: State = place.join(done, dim)
+    return joined
 
 
 def _by_rows(place: Place[State], block: PerRow, state: State) -> State:
@@ -103,7 +112,8 @@ def _by_rows(place: Place[State], block: PerRow, state: State) -> State:
     if groups.order is None:
         return _in_shares(place, block, state, ROWS, groups.sizes)
     grouped = _picked(state, groups.order)
-    return _picked(_in_shares(place, block, grouped, ROWS, groups.sizes), groups.back)
+    worked = _in_shares(place, block, grouped, ROWS, groups.sizes)
+    return cast("State", _picked(worked, groups.back))
 
 
 def _picked(state: Any, rows: tuple[int, ...]) -> Any:

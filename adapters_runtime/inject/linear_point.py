@@ -49,7 +49,7 @@ class LinearPoint(Point, Place[LinearState]):
     def __init__(
         self,
         path: str,
-        layer: int,
+        layer: int | None,
         activations: Activations,
         module: nn.Module,
         location: Location,
@@ -227,7 +227,7 @@ class LinearPoint(Point, Place[LinearState]):
         return self.replace(name, weight, new_weight, 0), bias
 
     def _keep(self, key: str, new: Tensor) -> None:
-        parameter = getattr(self.host.module, key)
+        parameter = self.host.module.get_parameter(key)
         # A clone: undoing the arithmetic would leave rounding noise, in bfloat16 a visible one.
         self._original[key] = parameter.detach().clone()
         parameter.copy_(new)
@@ -236,7 +236,7 @@ class LinearPoint(Point, Place[LinearState]):
         """Bring back the weights that `merge` replaced, bit for bit."""
         with torch.no_grad():
             for key, original in self._original.items():
-                getattr(self.host.module, key).copy_(original)
+                self.host.module.get_parameter(key).copy_(original)
         self._original.clear()
         self.merged = None
         if self.adapters:

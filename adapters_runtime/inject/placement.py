@@ -16,9 +16,10 @@ from adapters_runtime.inject.linear_point import LinearPoint, Location
 from adapters_runtime.inject.paths import find, in_features, out_features
 from adapters_runtime.inject.placed import PlacedLayer
 from adapters_runtime.inject.point import Point
+from adapters_runtime.inject.positions import PositionPoint
 from adapters_runtime.inject.prefix_placement import prefix_points
-from adapters_runtime.inject.reft_point import reft_points
 from adapters_runtime.inject.prompt_placement import prompt_points
+from adapters_runtime.inject.reft_point import reft_points
 from adapters_runtime.inject.shared_point import SharedPoint
 from adapters_runtime.inject.stream_point import InvertiblePoint, RowsPoint
 from adapters_runtime.inject.token_tables import TokenTables
@@ -34,6 +35,7 @@ def place(base: nn.Module, architecture: Architecture, activations: Activations)
     for layer in layers:
         points += _layer_points(layer, activations)
     points += prefix_points(base, architecture, layers, activations)
+    points.append(PositionPoint(base, architecture, activations))
     points += reft_points(base, architecture, layers, activations)
     bottlenecks = [point for point in points if isinstance(point, BottleneckPoint)]
     points.append(SharedPoint(activations, PHM, bottlenecks))

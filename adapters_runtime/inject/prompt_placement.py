@@ -8,7 +8,12 @@ from adapters_runtime.architectures import Architecture
 from adapters_runtime.context import Activations
 from adapters_runtime.inject.paths import find
 from adapters_runtime.inject.point import Attachment
-from adapters_runtime.inject.prompt_point import PromptPoint, after_embeddings, as_inputs
+from adapters_runtime.inject.prompt_point import (
+    InputPromptPoint,
+    PromptPoint,
+    after_embeddings,
+    as_inputs,
+)
 
 
 def prompt_points(
@@ -17,12 +22,9 @@ def prompt_points(
     if architecture.prompts is None:
         return
     roles = {stack.role for stack in architecture.stacks}
-    point = PromptPoint(
-        activations,
-        width,
-        has_mask=architecture.token_embedding is not None,
-        fill_before=roles == {"decoder"},
-    )
+    has_mask = architecture.token_embedding is not None
+    fill_before = roles == {"decoder"}
+    point = PromptPoint(activations, width, has_mask=has_mask, fill_before=fill_before)
     if architecture.prompts == "stream":
         embeddings = find(base, architecture.embedding_output)
         point.hooks = after_embeddings(
@@ -31,6 +33,10 @@ def prompt_points(
     else:
         point.hooks = _as_inputs(point, base, architecture, whole=len(roles) == 1)
     yield point
+    if has_mask:
+        inputs = InputPromptPoint(activations, width, has_mask=True, fill_before=fill_before)
+        inputs.hooks = _as_inputs(inputs, base, architecture, whole=len(roles) == 1)
+        yield inputs
 
 
 def _as_inputs(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adapters_runtime.composition import Average, BatchSplit, Parallel, Stack
-from adapters_runtime.configs import AdapterConfig, PromptTuningConfig
+from adapters_runtime.configs import AdapterConfig, PeftPromptConfig, PromptTuningConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.errors import InvalidComposition
 from adapters_runtime.inject.cell import Cell
@@ -67,6 +67,15 @@ class PromptPoint(Point):
         assert setup is not None
         place = PromptPlace(self, what)
         return evaluate(place, setup, tokens), place.filled
+
+
+class InputPromptPoint(PromptPoint):
+    """The place before the embeddings, for prompts that take part in all that embeddings do."""
+
+    def build(self, config: AdapterConfig) -> nn.Module | None:
+        if not isinstance(config, PeftPromptConfig):
+            return None
+        return PromptTuning(PromptTuningConfig(prompt_length=config.prompt_length), self.width)
 
 
 def _prompt(adapter: PromptTuning) -> Tensor:

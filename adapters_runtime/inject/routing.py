@@ -1,6 +1,9 @@
-"""`model(..., adapter_names=[...])`: a set-up for each row of the batch, for one call.
+"""A set-up for each row of the batch, for one call.
 
-Hooks on the model take the argument out of the call and put the rows' set-ups in force while it
+    model(..., adapter_names=[...])    the rows' own set-ups
+    model(..., task_ids=[...])         which child of each MultiTask block works on the row
+
+Hooks on the model take the arguments out of the call and put the rows' set-ups in force while it
 runs. Every place then brings rows of one set-up together, so that each adapter runs once.
 """
 
@@ -9,22 +12,23 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from adapters_runtime.composition import Child
+from adapters_runtime.composition import AdapterCompositionBlock, Child, MultiTask, blocks_of
 from adapters_runtime.context import Activation, Override, current_override, swap_override
 from adapters_runtime.errors import InvalidComposition
 from adapters_runtime.inject.bank import AdapterBank
 from adapters_runtime.inject.point import Outside
-from adapters_runtime.rows import PerRow
+from adapters_runtime.rows import PerRow, with_tasks
 
 ARGUMENT = "adapter_names"
+TASKS = "task_ids"
 
 
 class _Routed(Override):
     """The set-ups of one call's rows; `caller` is the module that was called."""
 
-    def __init__(self, setup: PerRow, caller: nn.Module, former: Override | None) -> None:
+    def __init__(self, activation: Activation, caller: nn.Module, former: Override | None) -> None:
         head_setup = None if former is None else former.head_setup
-        super().__init__(Activation(setup), head_setup)
+        super().__init__(activation, head_setup)
         self.caller = caller
         self.former = former
 
@@ -57,17 +61,39 @@ class TakeNames:
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         _leave(module)  # A call that was interrupted (Ctrl-C skips hooks) has left its names.
-        if ARGUMENT not in kwargs:
+        if ARGUMENT not in kwargs and TASKS not in kwargs:
             return None
-        rest = {key: value for key, value in kwargs.items() if key != ARGUMENT}
-        names = kwargs[ARGUMENT]
+        rest = {key: value for key, value in kwargs.items() if key not in (ARGUMENT, TASKS)}
+        names, tasks = kwargs.get(ARGUMENT), kwargs.get(TASKS)
+        activation = None
         if names is not None:
-            bank = self.bank.module
-            assert isinstance(bank, AdapterBank)
-            setup = rows_of(names, bank)
-            setup.groups(_rows(args, rest))
-            swap_override(_Routed(setup, module, current_override()))
+            activation = self._by_names(names, _rows(args, rest))
+        elif tasks is not None:
+            activation = self._by_tasks(tasks)
+        if activation is not None:
+            swap_override(_Routed(activation, module, current_override()))
         return args, rest
+
+    def _by_names(self, names: "Sequence[Child | None]", rows: int) -> Activation:
+        setup = rows_of(names, self._bank)
+        setup.groups(rows)
+        return Activation(setup)
+
+    def _by_tasks(self, tasks: Any) -> Activation | None:
+        """Return the set-up in force with its tasks chosen; None when it leaves no choice."""
+        activation = self._bank.activations.current()
+        if activation is None or not any(blocks_of(activation.setup, MultiTask)):
+            return None
+        listed = tasks.tolist() if isinstance(tasks, Tensor) else list(tasks)
+        setup = with_tasks(activation.setup, listed)
+        assert isinstance(setup, AdapterCompositionBlock)
+        return Activation(setup, activation.skip_layers)
+
+    @property
+    def _bank(self) -> AdapterBank:
+        bank = self.bank.module
+        assert isinstance(bank, AdapterBank)
+        return bank
 
 
 class LeaveNames:

@@ -102,6 +102,11 @@ class TokenTables(Point):
         if not self.tables and self.owner is None:
             self.detach()
 
+    def freeze(self) -> None:
+        """Freeze all tables but the base's own."""
+        for parameter in self.tables.parameters():
+            parameter.requires_grad_(False)
+
     def ask(self, owner: nn.Module) -> None:
         """Use the table that the active head of this model brings, if it does."""
         self.owner = Outside(owner)

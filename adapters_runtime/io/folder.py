@@ -18,6 +18,7 @@ from adapters_runtime.info import AdapterInfo
 from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of
 from adapters_runtime.io import files, heads, hub_files, keys
 from adapters_runtime.io.filling import check_tensors
+from adapters_runtime.io.peft import reading as peft
 from adapters_runtime.io.staging import staged
 
 if TYPE_CHECKING:
@@ -100,6 +101,10 @@ def prepare(
     document = _read_description(source)
     saved_name = str(document.get("name") or source.name)
     name = load_as or saved_name
+    if "peft_type" in document:
+        config, tensors = peft.read(model, source, document, name, with_head=with_head)
+        temporary = _build(bank, config, tensors, name, source)
+        return Prepared(bank, temporary, name, AdapterInfo(), None)
     hub, origin = _optional(source / files.HUB), _optional(source / files.ORIGIN)
     if hub and not allow_base_mismatch:
         casts = _optional(source / files.HUB_BASE).get("aliases", [])
@@ -150,9 +155,7 @@ def _optional(path: Path) -> dict[str, Any]:
 
 def _read_description(source: Path) -> dict[str, Any]:
     document = files.read_json(source / files.CONFIG)
-    if "peft_type" in document:
-        raise FormatError(f"{source} is a PEFT checkpoint; load it with PEFT")
-    if "config" not in document:
+    if "config" not in document and "peft_type" not in document:
         raise FormatError(f"{source / files.CONFIG} has no field `config`")
     return document
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from adapters_runtime.errors import ConfigError, FormatError
-from adapters_runtime.heads import static
 from adapters_runtime.inject.bank import base_of
 from adapters_runtime.io import files
 from adapters_runtime.io.filling import check_tensors, copy_tensors
@@ -101,16 +100,12 @@ def _read_flexible(
 
 
 def _convert(model: Any, document: dict[str, Any], path: Path, name: str) -> ReadHead | None:
-    labels = document.get("label2id")
-    head = static.convert(
-        model,
+    head = model.converted_head(
         name,
-        static.StaticHead(
-            str(document.get("model_class")),
-            files.read_tensors(path),
-            labels,
-            document.get("num_labels"),
-        ),
+        str(document.get("model_class")),
+        files.read_tensors(path),
+        labels=document.get("label2id"),
+        num_labels=document.get("num_labels"),
     )
     if head is None:
         return None

@@ -13,6 +13,8 @@ CONTAINERS = (
     "adapters",
     "invertible_adapters",
     "loras",
+    "own_biases",
+    "own_modules",
     "embedding_rows",
     "shared_parameters",
     "prefix_tunings",

@@ -146,7 +146,9 @@ def test_a_head_is_saved_and_loaded_with_its_adapter(flexible, tmp_path):
 
 def test_the_base_of_a_flexible_model_is_saved_with_its_embedding_tied(flexible):
     flexible.add_masked_lm_head("m")
-    assert flexible.heads["m"].get_output_embeddings().weight is flexible.get_input_embeddings().weight
+    assert (
+        flexible.heads["m"].get_output_embeddings().weight is flexible.get_input_embeddings().weight
+    )
 
 
 # --- the Trainer

@@ -1,0 +1,168 @@
+"""Points at modules that a configuration names by their paths; see `addressed_placement`."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from adapters_runtime.configs import (
+    AdapterConfig,
+    OwnBiasesConfig,
+    OwnModulesConfig,
+    PeftIA3Config,
+    PeftLoRAConfig,
+)
+from adapters_runtime.context import Activations
+from adapters_runtime.errors import ConfigError, MergeStateError
+from adapters_runtime.inject.linear_point import LinearPoint, LinearState, Location
+from adapters_runtime.inject.point import Point
+from adapters_runtime.methods.addressed_ia3 import RescaledInput, RescaledOutput
+from adapters_runtime.methods.addressed_lora import AddressedEmbeddingLoRA, AddressedLoRA
+from adapters_runtime.methods.own_bias import OwnBias
+
+
+class AddressedPoint(LinearPoint):
+    """One module; `path` is the one by which configurations name it.
+
+    `twins` are the paths of other modules that have its weight: an output embedding, say.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        layer: int | None,
+        activations: Activations,
+        module: nn.Module,
+        twins: Sequence[str],
+    ) -> None:
+        super().__init__(path, layer, activations, module, Location("module"), widths=[1])
+        self.twins = tuple(twins)
+
+    @staticmethod
+    def wanted(config: AdapterConfig) -> Sequence[str]:
+        """Return the paths of the modules where a configuration wants such a point."""
+        raise NotImplementedError
+
+    def build(self, config: AdapterConfig) -> nn.Module | None:
+        return self.make(config) if self.path in self.wanted(config) else None
+
+    def make(self, config: AdapterConfig) -> nn.Module:
+        """Return a new adapter, as a configuration that names this module wants it."""
+        raise NotImplementedError
+
+    def add(self, name: str, config: AdapterConfig) -> bool:
+        # LinearPoint would ask which parts of a fused map are adapted. Here all of it is.
+        self.parts[name] = [0]
+        return Point.add(self, name, config)
+
+    def replace(self, name: str, tensor: Tensor, new: Tensor, dim: int) -> Tensor:
+        return new
+
+    def _refuse_twins(self, name: str) -> None:
+        if self.twins:
+            raise MergeStateError(
+                f"{name!r} cannot be merged: the weight of {self.path} is also that of "
+                f"{', '.join(self.twins)}, which {name!r} does not adapt"
+            )
+
+
+class PathLinearPoint(AddressedPoint):
+    """LoRA or (IA)³ at one linear map, or LoRA at one embedding."""
+
+    @staticmethod
+    def wanted(config: AdapterConfig) -> Sequence[str]:
+        return tuple(config.paths()) if isinstance(config, PeftLoRAConfig | PeftIA3Config) else ()
+
+    def make(self, config: AdapterConfig) -> nn.Module:
+        module = self.host.module
+        if isinstance(config, PeftLoRAConfig) and isinstance(module, nn.Embedding):
+            return self._lora(AddressedEmbeddingLoRA, config)
+        if not is_linear(module):
+            raise ConfigError(
+                f"{self.path} is a {type(module).__name__}; {config.architecture} adapts linear "
+                "maps only, and peft_lora embeddings as well"
+            )
+        if isinstance(config, PeftLoRAConfig):
+            return self._lora(AddressedLoRA, config)
+        assert isinstance(config, PeftIA3Config)
+        kind = RescaledOutput if self.path in config.outputs else RescaledInput
+        return kind(self._weight())
+
+    def _lora(self, kind: type[AddressedLoRA], config: PeftLoRAConfig) -> AddressedLoRA:
+        weight = self._weight()
+        lora = kind(weight, config.ranks[self.path], config.scalings[self.path], config.dropout)
+        if config.lora_bias:
+            lora.add_bias()
+        if config.use_dora:
+            lora.add_magnitude(weight)
+        return lora
+
+    def merge(self, name: str) -> None:
+        self._refuse_twins(name)
+        super().merge(name)
+
+
+class OwnBiasPoint(AddressedPoint):
+    """A bias in the place of a module's."""
+
+    container = "own_biases"
+
+    @staticmethod
+    def wanted(config: AdapterConfig) -> Sequence[str]:
+        return config.modules if isinstance(config, OwnBiasesConfig) else ()
+
+    def make(self, config: AdapterConfig) -> nn.Module:
+        bias = self._bias()
+        if bias is None:
+            raise ConfigError(f"{self.path} has no bias that another one could stand in for")
+        return OwnBias(bias)
+
+
+class OwnModulePoint(AddressedPoint):
+    """A module in the place of the model's, which runs in vain while the other is active."""
+
+    container = "own_modules"
+
+    @staticmethod
+    def wanted(config: AdapterConfig) -> Sequence[str]:
+        return tuple(config.modules) if isinstance(config, OwnModulesConfig) else ()
+
+    def make(self, config: AdapterConfig) -> nn.Module:
+        assert isinstance(config, OwnModulesConfig)
+        own = _copy_without_hooks(self.host.module)
+        found = {key: tuple(tensor.shape) for key, tensor in own.state_dict().items()}
+        if found != (wanted := dict(config.modules[self.path])):
+            raise ConfigError(f"{self.path} of the model has {found}, the adapter's has {wanted}")
+        return own
+
+    def leaf(self, name: str, state: LinearState) -> LinearState:
+        return LinearState(state.x, self.adapters[name](state.x))
+
+    def merge(self, name: str) -> None:
+        self._refuse_twins(name)
+        with torch.no_grad():
+            for key, parameter in self.adapters[name].named_parameters():
+                self._keep(key, parameter)
+        self.merged = name
+        self.detach()
+
+
+POINTS: tuple[type[AddressedPoint], ...] = (PathLinearPoint, OwnBiasPoint, OwnModulePoint)
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Return whether a module is a linear map; GPT-2's Conv1D is one, by another name."""
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def _copy_without_hooks(module: nn.Module) -> nn.Module:
+    """Return a copy; hooks refer to points, which are not to be copied with it."""
+    hooks = [
+        value
+        for child in module.modules()
+        for name, value in vars(child).items()
+        if "hooks" in name and isinstance(value, dict)
+    ]
+    # What the memo holds is taken for the copy of the object with that id.
+    return copy.deepcopy(module, {id(value): type(value)() for value in hooks})

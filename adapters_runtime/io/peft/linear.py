@@ -1,0 +1,149 @@
+"""Checkpoints of PEFT's LoRA (with DoRA, rsLoRA, biases) and (IA)³."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from adapters_runtime.configs import AdapterConfig, OwnBiasesConfig, PeftIA3Config, PeftLoRAConfig
+from adapters_runtime.errors import FormatError, TensorMismatch
+from adapters_runtime.inject.addressed_point import is_linear
+from adapters_runtime.io.peft import options, targets
+from adapters_runtime.io.peft.checkpoint import Checkpoint
+
+Part = tuple[AdapterConfig, dict[str, Tensor]]
+"""A configuration, and its tensors under our names but for the adapter's, which is `*`."""
+
+LORA = {
+    "lora_A.weight": "lora_A",
+    "lora_B.weight": "lora_B",
+    "lora_B.bias": "lora_bias",
+    "lora_magnitude_vector": "magnitude",
+    "lora_magnitude_vector.weight": "magnitude",
+}
+EMBEDDING_LORA = {
+    "lora_embedding_A": "lora_A",
+    "lora_embedding_B": "lora_B",
+    "lora_magnitude_vector": "magnitude",
+    "lora_magnitude_vector.weight": "magnitude",
+}
+IA3 = {"ia3_l": "factors"}
+
+
+def read_lora(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
+    """Take LoRA's tensors out of `left`, and the biases if it trains any."""
+    document = checkpoint.document
+    tensors = _take(left, {**LORA, **EMBEDDING_LORA})
+    modules = _targeted(checkpoint, tensors, embeddings=True)
+    ranks, scalings = {}, {}
+    for name in modules:
+        rank = int(targets.first_match(document.get("rank_pattern"), name, _rank(document)))
+        alpha = targets.first_match(
+            document.get("alpha_pattern"), name, options.number(document, "lora_alpha", 8)
+        )
+        path = checkpoint.relative(name)
+        ranks[path] = rank
+        scalings[path] = alpha / (math.sqrt(rank) if document.get("use_rslora") else rank)
+    config = PeftLoRAConfig(
+        ranks=dict(sorted(ranks.items())),
+        scalings=dict(sorted(scalings.items())),
+        dropout=options.number(document, "lora_dropout", 0.0),
+        use_dora=bool(document.get("use_dora")),
+        lora_bias=bool(document.get("lora_bias")),
+    )
+    return [(config, _renamed(checkpoint, tensors, "loras")), *_biases(checkpoint, left)]
+
+
+def read_ia3(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
+    """Take the factors out of `left`."""
+    document = checkpoint.document
+    tensors = _take(left, IA3)
+    modules = sorted(_targeted(checkpoint, tensors, embeddings=False))
+    before = [name for name in modules if targets.is_feedforward(document, name)]
+    config = PeftIA3Config(
+        outputs=tuple(checkpoint.relative(name) for name in modules if name not in before),
+        inputs=tuple(map(checkpoint.relative, before)),
+    )
+    flat = {key: {part: t.flatten() for part, t in parts.items()} for key, parts in tensors.items()}
+    return [(config, _renamed(checkpoint, flat, "loras"))]
+
+
+def _rank(document: Mapping[str, Any]) -> float:
+    rank = options.number(document, "r", 8)
+    if rank < 1:
+        raise FormatError(f"r of a PEFT configuration must be at least 1, not {rank}")
+    return rank
+
+
+def _take(left: dict[str, Tensor], suffixes: dict[str, str]) -> dict[str, dict[str, Tensor]]:
+    """Move tensors with these ends of names out of `left`: module -> our part -> tensor."""
+    found: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key in list(left):
+        for suffix, part in suffixes.items():
+            if key.endswith(f".{suffix}"):
+                found[key.removesuffix(f".{suffix}")][part] = left.pop(key)
+                break
+    return found
+
+
+def _targeted(checkpoint: Checkpoint, tensors: Iterable[str], *, embeddings: bool) -> set[str]:
+    """Return the modules that are adapted; TensorMismatch unless those are the ones with tensors.
+
+    A configuration without targets means whatever the file has.
+    """
+    present = set(tensors)
+    if not checkpoint.document.get("target_modules"):
+        wanted = present & checkpoint.modules.keys()
+    else:
+        kinds = {
+            name
+            for name, module in checkpoint.modules.items()
+            if is_linear(module) or (embeddings and isinstance(module, nn.Embedding))
+        }
+        wanted = {name for name in kinds if _is_target(checkpoint, name)}
+    if wanted != present or not present:
+        raise TensorMismatch(
+            f"{checkpoint.source}: its tensors and its target_modules differ, seen from "
+            f"{type(checkpoint.model).__name__}",
+            sorted(wanted - present),
+            sorted(present - wanted),
+        )
+    return present
+
+
+def _is_target(checkpoint: Checkpoint, name: str) -> bool:
+    if checkpoint.document["target_modules"] != targets.ALL_LINEAR:
+        return targets.is_target(checkpoint.document, name)
+    module = checkpoint.modules[name]
+    output = checkpoint.model.get_output_embeddings()
+    return is_linear(module) and module is not output and not checkpoint.is_outside(name)
+
+
+def _biases(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
+    trained = checkpoint.document.get("bias", "none")
+    if trained not in ("none", "all", "lora_only"):
+        raise FormatError(f"bias of a PEFT configuration is none, all or lora_only: {trained!r}")
+    if trained == "none":
+        return []
+    saved = tuple(
+        f"{name}." for name in targets.saved_modules(checkpoint.document, checkpoint.modules)
+    )
+    biases = {key: t for key, t in left.items() if not (saved and key.startswith(saved))}
+    found = _take(biases, {"base_layer.bias": "bias", "bias": "bias"})
+    for key in left.keys() - biases.keys() - {k for k in left if saved and k.startswith(saved)}:
+        del left[key]
+    paths = sorted(checkpoint.relative(name) for name in found)
+    config = OwnBiasesConfig(modules=tuple(paths))
+    return [(config, _renamed(checkpoint, found, "own_biases"))] if paths else []
+
+
+def _renamed(
+    checkpoint: Checkpoint, modules: dict[str, dict[str, Tensor]], container: str
+) -> dict[str, Tensor]:
+    return {
+        f"{checkpoint.relative(name)}.{container}.*.{part}": tensor
+        for name, parts in modules.items()
+        for part, tensor in parts.items()
+    }

@@ -1,0 +1,24 @@
+"""A bias of an adapter's own in the place of a module's: y = x Wᵀ + b'.
+
+Ben Zaken et al. 2021, https://arxiv.org/abs/2106.10199 train nothing else; checkpoints of LoRA may
+hold biases too.
+"""
+
+from torch import Tensor, nn
+
+from adapters_runtime.methods.base import LinearMethod
+
+
+class OwnBias(LinearMethod):
+    """`bias` (out), starting from the module's."""
+
+    def __init__(self, bias: Tensor) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(bias.detach().clone())
+
+    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        # The difference, so that what other adapters have added to y stays.
+        return y + (self.bias if bias is None else self.bias - bias)
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return weight, self.bias.detach().clone()

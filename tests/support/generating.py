@@ -1,0 +1,52 @@
+"""Tiny models that generate, and what they generate under adapters."""
+
+import torch
+import transformers
+
+import adapters_runtime
+from tests.support.running import ids, randomise_adapter
+from tests.support.tiny_models import FIELDS
+
+DECODED = {"do_sample": False, "max_new_tokens": 6, "min_new_tokens": 6}
+
+
+def generator_of(model_type, attention="eager"):
+    config = transformers.AutoConfig.for_model(model_type, **FIELDS[model_type])
+    config._attn_implementation = attention
+    kind = (
+        transformers.AutoModelForSeq2SeqLM
+        if config.is_encoder_decoder
+        else transformers.AutoModelForCausalLM
+    )
+    torch.manual_seed(0)
+    model = kind.from_config(config, attn_implementation=attention).eval()
+    # Random models of this size repeat one token; larger weights let the context decide.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(6)
+    adapters_runtime.init(model)
+    return model
+
+
+def prompts(rows=2, length=5, seed=3):
+    return ids(rows, length, torch.Generator().manual_seed(seed))
+
+
+def generate(model, input_ids=None, **options):
+    """Return the tokens and the scores behind them."""
+    out = model.generate(
+        prompts() if input_ids is None else input_ids,
+        attention_mask=torch.ones_like(prompts() if input_ids is None else input_ids),
+        output_logits=True,
+        return_dict_in_generate=True,
+        **{**DECODED, **options},
+    )
+    return out.sequences, torch.stack(out.logits, dim=1)
+
+
+def with_adapters(model, config, names=("a", "b")):
+    for seed, name in enumerate(names):
+        model.add_adapter(name, config)
+        randomise_adapter(model, name, seed=seed)
+    return model
