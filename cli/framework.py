@@ -1,7 +1,8 @@
 """What every command shares: its class, its options, and the hub it talks to."""
 
+import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -40,6 +41,37 @@ class HubCommand(click.Command):
                 # With --json, stdout holds one document whatever happens.
                 click.echo(json.dumps({"error": failure.as_json()}, indent=2, ensure_ascii=False))
             raise failure from error
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports each from its own module when called.
+
+    So `--help` answers at once, and no command pays for what another one needs.
+    """
+
+    def __init__(
+        self, *args: Any, package: str = "", lines: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
+        """`lines` holds each command's one line of help; a test compares it with the command's."""
+        super().__init__(*args, **kwargs)
+        self.package = package
+        self.lines = dict(lines or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.lines)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.lines:
+            return None
+        module = importlib.import_module(f"{self.package}.{cmd_name.replace('-', '_')}")
+        command = module.command
+        if not isinstance(command, HubCommand | click.Group):
+            raise TypeError(f"{module.__name__}.command is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.lines.items()))
 
 
 def json_option(function: Function) -> Function:

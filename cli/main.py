@@ -4,12 +4,11 @@ Each command lives in its own file under `cli/commands` and is imported when it 
 `hubctl --help` answers at once and no command pays for what another one needs.
 """
 
-import importlib
 from typing import NoReturn
 
 import click
 
-from cli.framework import HubCommand
+from cli.framework import LazyGroup
 
 FIRST_ROUND = {
     "hubctl serve": "a hub on this machine, no set-up needed",
@@ -32,28 +31,16 @@ COMMANDS = {
     "scores": "Show or record measured results.",
     "base": "Show or register base models.",
     "convert": "Turn pickled weights into safetensors.",
+    "admin": "Look after a hub, on the machine where it runs.",
 }
 """Every command and its one line of help, which is that of the command itself (a test compares)."""
 
 
-class HubGroup(click.Group):
-    """A group that knows its commands by name and imports them one at a time."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"cli.commands.{cmd_name}")
-        command = module.command
-        if not isinstance(command, HubCommand | click.Group):
-            raise TypeError(f"cli.commands.{cmd_name}.command is not a command")
-        return command
+class HubGroup(LazyGroup):
+    """The command itself, whose help ends with how to begin."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        super().format_commands(ctx, formatter)
         with formatter.section("A first round"):
             formatter.write_dl(list(FIRST_ROUND.items()))
 
@@ -68,6 +55,8 @@ def _print_version(ctx: click.Context, _param: click.Parameter, asked: bool) -> 
 
 @click.group(
     cls=HubGroup,
+    package="cli.commands",
+    lines=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Data goes to stdout, progress and hints to stderr. "
     "Exit codes: 0 done, 1 error, 2 wrong usage, 3 refused by a rule, 4 not allowed, 5 no server.",

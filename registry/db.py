@@ -34,8 +34,8 @@ def connect(url: str) -> Engine:
         if parsed.drivername in {"postgresql", "postgres"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
         return create_engine(parsed, pool_pre_ping=True, max_overflow=UNBOUNDED)
-    if parsed.database not in {None, "", ":memory:"}:
-        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+    if (path := file_of(url)) is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     timeout = {"timeout": BUSY_TIMEOUT}
     engine = create_engine(parsed, connect_args=timeout, max_overflow=UNBOUNDED)
     event.listen(engine, "connect", _prepare_sqlite)
@@ -53,21 +53,45 @@ def reading_sessions(engine: Engine) -> Sessions:
     return sessionmaker(engine.execution_options(**{READS: True}), expire_on_commit=False)
 
 
-def migrate(engine: Engine, revision: str = "head") -> None:
-    """Bring the schema to a revision; workers that start together do it once."""
+def file_of(url: str) -> Path | None:
+    """Return the file of an embedded database; None for one of a server or in memory."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
+        return None
+    return Path(str(parsed.database))
+
+
+def migrate(engine: Engine, target: str = "head") -> None:
+    """Bring the schema to a revision, up or down; workers that start together do it once."""
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(
                 text("select pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK}
             )
-        command.upgrade(alembic(connection), revision)
+        config = alembic(connection)
+        script = ScriptDirectory.from_config(config)
+        wanted = script.get_revision(target)
+        # From the empty database to the newest schema: where we are and where we go in that line.
+        line = [None, *(each.revision for each in reversed(list(script.walk_revisions())))]
+        here = line.index(MigrationContext.configure(connection).get_current_revision())
+        goes_down = line.index(wanted.revision if wanted else None) < here
+        (command.downgrade if goes_down else command.upgrade)(config, target)
+
+
+def revision(engine: Engine) -> str | None:
+    """Return the revision of the schema; None for an empty database."""
+    with engine.connect().execution_options(**{READS: True}) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def head() -> str | None:
+    """Return the revision of the schema that this code was written for."""
+    return ScriptDirectory.from_config(alembic()).get_current_head()
 
 
 def is_current(engine: Engine) -> bool:
     """Whether the schema is the one this code was written for."""
-    head = ScriptDirectory.from_config(alembic()).get_current_head()
-    with engine.connect().execution_options(**{READS: True}) as connection:
-        return MigrationContext.configure(connection).get_current_revision() == head
+    return revision(engine) == head()
 
 
 def alembic(connection: Connection | None = None) -> Config:

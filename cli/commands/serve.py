@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli import output
+from cli import operating, output
 from cli.credentials import Credentials, is_local
 from cli.failures import Failure
 from cli.framework import HubCommand, json_option
@@ -32,11 +32,7 @@ BACKLOG = 2048
         "HUB_SECRET=... hubctl serve --host 0.0.0.0 --public-url https://hub.example.org",
     ),
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where everything is kept. Else HUB_DATA, ./hub-data.",
-)
+@operating.data_option
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -61,7 +57,7 @@ def command(
     and a first account named after you are made, and `hubctl` here is logged in. Other settings
     are environment variables that begin with HUB_.
     """
-    settings = _settings(data, public_url)
+    settings = operating.read_settings(data, public_url=public_url)
     local = _is_loopback(host)
     if not local and settings.secret is None:
         raise Failure(
@@ -78,18 +74,6 @@ def command(
             _announce(url, settings, account, as_json=as_json)
             _run(app, listener)
     output.note("Stopped.")
-
-
-def _settings(data: Path | None, public_url: str | None) -> "Settings":
-    try:
-        from registry.settings import Settings  # noqa: PLC0415  (part of the extra [server])
-    except ImportError as error:
-        raise Failure(
-            f"the server's packages are not installed ({error.name} is missing)",
-            hint="pip install 'hubctl[server]'",
-        ) from error
-    given = {"data": data, "public_url": public_url}
-    return Settings().model_copy(update={k: v for k, v in given.items() if v is not None})
 
 
 def _app(settings: "Settings") -> "FastAPI":
