@@ -21,6 +21,8 @@ EXIT_CODES = {
     "resolution_impossible": REFUSED,
     "version_exists": REFUSED,
     "wrong_version_number": REFUSED,
+    "invalid_state": REFUSED,
+    "quota_exceeded": REFUSED,
     "not_authenticated": NOT_ALLOWED,
     "not_allowed": NOT_ALLOWED,
     "no_server": NO_SERVER,

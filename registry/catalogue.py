@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from registry import names, revisions, scores, search
+from registry import diff, names, revisions, scores, search
 from registry.accounts import visible_to
-from registry.errors import RevisionNotFound
+from registry.errors import RevisionNotFound, VersionWithheld
 from registry.models import (
     Account,
     Adapter,
@@ -20,7 +20,16 @@ from registry.models import (
     Version,
 )
 from registry.names import Content, Exact, Latest, Range, RevisionPin, Selector
-from registry.schemas import AdapterOut, FileOut, ManifestDocument, State, VersionDetail, VersionOut
+from registry.schemas import (
+    AdapterOut,
+    DiffOut,
+    FileOut,
+    ManifestDocument,
+    State,
+    TensorChangeOut,
+    VersionDetail,
+    VersionOut,
+)
 from registry.versioning import Number, admits
 
 # --- adapters ------------------------------------------------------------------------------------
@@ -62,13 +71,17 @@ def versions(session: Session, adapter: Adapter) -> Sequence[Version]:
 def find_version(session: Session, adapter: Adapter, selector: str) -> Version:
     """Return the version that `1.2.0`, `latest`, `^1`, a content digest or a revision id selects.
 
-    Raises InvalidName when the selector cannot be read, RevisionNotFound when it selects nothing;
-    what was quarantined or removed is not found.
+    Raises InvalidName when the selector cannot be read, RevisionNotFound when it selects nothing,
+    VersionWithheld when it selects only what was quarantined or removed.
     """
     wanted = names.parse_selector(selector)
-    for version in versions(session, adapter):
-        if version.state not in revisions.WITHHELD and _selects(wanted, version):
+    selected = [version for version in versions(session, adapter) if _selects(wanted, version)]
+    for version in selected:
+        if version.state not in revisions.WITHHELD:
             return version
+    if selected:
+        withheld = selected[0]
+        raise VersionWithheld(adapter.name, withheld.number, withheld.state, withheld.state_reason)
     if isinstance(wanted, Latest) and (newest := search.newest_version(session, adapter.id)):
         return newest
     raise RevisionNotFound(adapter.name, selector)
@@ -115,6 +128,34 @@ def version_detail(
     )
 
 
+def difference(session: Session, before: str, after: str, viewer: Account | None) -> DiffOut:
+    """Compare what two references select, of one adapter or of two.
+
+    Raises InvalidName, AdapterNotFound, RevisionNotFound.
+    """
+    one, two = (_referenced(session, text, viewer) for text in (before, after))
+    found = diff.compare(_document(session, one), _document(session, two))
+    return DiffOut(
+        before=f"{one.adapter.name}@{one.number}",
+        after=f"{two.adapter.name}@{two.number}",
+        summary=found.summary,
+        fields=list(found.fields),
+        tensors=[TensorChangeOut(**vars(change)) for change in found.tensors],
+        files=dict(found.files),
+    )
+
+
+def _referenced(session: Session, text: str, viewer: Account | None) -> Version:
+    reference = names.parse_reference(text)
+    adapter = revisions.find_adapter(session, reference.name, viewer)
+    return find_version(session, adapter, str(reference.selector))
+
+
+def _document(session: Session, version: Version) -> ManifestDocument:
+    row = session.get_one(Manifest, (version.adapter_id, version.revision_id))
+    return ManifestDocument.model_validate(row.document)
+
+
 def manifest_of(session: Session, revision: Revision) -> ManifestDocument | None:
     """Return what a revision was found to be; None if it is no valid adapter, or was not asked."""
     row = session.get(Manifest, (revision.adapter_id, revision.id))
@@ -140,6 +181,7 @@ def _version_out(
         content=version.content,
         state=state,
         successor=version.successor,
+        reason=version.state_reason,
         published_at=version.published_at,
         published_by=version.published_by.name,
         kind=version.kind,

@@ -18,6 +18,7 @@ from registry.schemas import (
     AdapterOut,
     BaseModelIn,
     BaseModelOut,
+    DiffOut,
     ErrorBody,
     MetricOut,
     PublishIn,
@@ -26,6 +27,8 @@ from registry.schemas import (
     ScoreIn,
     ScoreOut,
     SearchPage,
+    State,
+    StateIn,
     Suggestion,
     SwapIn,
     VersionDetail,
@@ -80,6 +83,22 @@ class HubUnreachable(HubError):
         message = f"no hub answers at {endpoint}: {reason}"
         hint = "start one with `hubctl serve`, or name yours with --endpoint or HUBCTL_ENDPOINT"
         super().__init__(ErrorBody(code="no_server", message=message, error=message, hint=hint))
+
+
+# Bodies of the Hub protocol, which calls adapters repositories.
+
+
+class _Named(BaseModel):
+    name: str
+
+
+class _Move(BaseModel):
+    fromRepo: str  # noqa: N815  (the names on the wire)
+    toRepo: str  # noqa: N815
+
+
+class _Settings(BaseModel):
+    visibility: str
 
 
 class HubClient:
@@ -141,6 +160,35 @@ class HubClient:
         """Number a revision that was uploaded before. Repeating it answers the same version."""
         body = PublishIn(revision=revision, number=number)
         return self._post(f"/api/v1/adapters/{_path(name)}/versions", body, VersionOut)
+
+    def set_state(
+        self,
+        name: str,
+        number: str,
+        state: State,
+        *,
+        successor: str | None = None,
+        reason: str | None = None,
+    ) -> VersionOut:
+        body = StateIn(state=state, successor=successor, reason=reason)
+        path = f"/api/v1/adapters/{_path(name)}/versions/{quote(number, safe='')}"
+        return self._send_body("PATCH", path, body, VersionOut)
+
+    def remove(self, name: str) -> None:
+        """Withdraw an adapter for good."""
+        self._send_body("DELETE", "/api/repos/delete", _Named(name=name), dict[str, Any])
+
+    def rename(self, name: str, new_name: str) -> None:
+        body = _Move(fromRepo=name, toRepo=new_name)
+        self._send_body("POST", "/api/repos/move", body, dict[str, Any])
+
+    def set_visibility(self, name: str, visibility: str) -> None:
+        body = _Settings(visibility=visibility)
+        self._send_body("PUT", f"/api/models/{_path(name)}/settings", body, dict[str, Any])
+
+    def diff(self, before: str, after: str) -> DiffOut:
+        """Compare the versions that two references select."""
+        return self._get("/api/v1/diff", DiffOut, {"before": before, "after": after})
 
     # --- base models ----------------------------------------------------------------------------
 
@@ -206,10 +254,13 @@ class HubClient:
         return self._read(self._send("GET", path, params=asked), kind)
 
     def _post(self, path: str, body: BaseModel, kind: type[Answer]) -> Answer:
+        return self._send_body("POST", path, body, kind)
+
+    def _send_body(self, method: str, path: str, body: BaseModel, kind: type[Answer]) -> Answer:
         # By alias, because the documents call their format `schema`, a word pydantic keeps.
         content = body.model_dump_json(by_alias=True, exclude_none=True)
         headers = {"Content-Type": "application/json"}
-        return self._read(self._send("POST", path, content=content, headers=headers), kind)
+        return self._read(self._send(method, path, content=content, headers=headers), kind)
 
     def _send(self, method: str, path: str, **parts: Any) -> httpx2.Response:
         try:

@@ -9,11 +9,14 @@ RegistryError
 ├── InvalidScore           a score is not finite, out of bounds, or of an unknown metric
 ├── AdapterNotFound        no adapter of that name that the caller may see
 ├── RevisionNotFound       the adapter has no such revision, branch, tag or version
+├── VersionWithheld        the version there was, was quarantined or removed
 ├── FileNotInRevision      the revision has no such file
 ├── BaseModelNotFound      no base model is registered under that name or digest
 ├── NameTaken              the name is, or once was, in use
 ├── VersionExists          published versions are immutable
 ├── WrongVersionNumber     the number does not match what changed; carries the number to use
+├── InvalidState           a version cannot move to that state
+├── QuotaExceeded          the owner has no room left
 ├── StaleParent            the branch has moved since the caller looked
 ├── UploadRefused          a file's type, path or size is not accepted
 ├── UploadTooLarge         a file is larger than this way of sending it allows
@@ -21,6 +24,7 @@ RegistryError
 ├── DigestMismatch         the bytes received are not those announced
 ├── NotAuthenticated       the token is missing, unknown, expired or revoked
 ├── NotAllowed             the caller may see the adapter but not do this
+├── TooManyAttempts        too many log-ins failed; wait
 └── ResolutionImpossible   no set of versions satisfies the recipe; carries the reasons
 """
 
@@ -107,6 +111,21 @@ class RevisionNotFound(RegistryError, LookupError):
         return f"{self.name} has no revision, branch, tag or version {self.revision!r}"
 
 
+class VersionWithheld(RevisionNotFound):
+    """There was such a version, and an operator or its owner took it back."""
+
+    code = "version_withheld"
+
+    def __init__(self, name: str, number: str, state: str, reason: str | None) -> None:
+        super().__init__(name, number)
+        self.state = state
+        self.reason = reason
+
+    def __str__(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        return f"version {self.revision} of {self.name} was {self.state}{why}"
+
+
 class FileNotInRevision(RegistryError, LookupError):
     """The revision has no such file."""
 
@@ -175,6 +194,20 @@ class WrongVersionNumber(RegistryError, ValueError):
         )
 
 
+class InvalidState(RegistryError, ValueError):
+    """A version cannot move to that state, or not by this account."""
+
+    code = "invalid_state"
+
+
+class QuotaExceeded(RegistryError):
+    """The owner has no room left for this."""
+
+    code = "quota_exceeded"
+
+    hint = "remove what is not needed, or ask an operator of the hub for more room"
+
+
 class StaleParent(RegistryError):
     """The branch has moved since the caller looked at it."""
 
@@ -215,6 +248,19 @@ class NotAllowed(RegistryError):
     """The caller may see the adapter but not do this to it."""
 
     code = "not_allowed"
+
+
+class TooManyAttempts(RegistryError):
+    """Too many log-ins failed; `wait` is how many seconds to wait."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, wait: int) -> None:
+        super().__init__(wait)
+        self.wait = wait
+
+    def __str__(self) -> str:
+        return f"too many log-ins failed; try again in {max(self.wait // 60, 1)} minutes"
 
 
 class ResolutionImpossible(RegistryError):

@@ -299,6 +299,7 @@ class Version(Base):
     content: Mapped[str] = mapped_column(String(71), index=True)
     state: Mapped[str] = mapped_column(String(16), default="live")
     successor: Mapped[str | None] = mapped_column(String(200))
+    state_reason: Mapped[str | None] = mapped_column(String(500))
     published_by_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     published_at: Mapped[datetime] = mapped_column(default=now)
     # Copies of manifest fields by which the resolver and the catalogue select.
@@ -402,7 +403,7 @@ class SearchDocument(Base):
 
 
 class AuditEntry(Base):
-    """Who did what, when."""
+    """Who did what, when. The database refuses to change or delete a row."""
 
     __tablename__ = "audit_log"
 
@@ -410,5 +411,5 @@ class AuditEntry(Base):
     at: Mapped[datetime] = mapped_column(default=now, index=True)
     actor: Mapped[str] = mapped_column(String(96))
     action: Mapped[str] = mapped_column(String(64))
-    subject: Mapped[str] = mapped_column(String(200))
+    subject: Mapped[str] = mapped_column(String(200), index=True)
     detail: Mapped[dict[str, Any]]

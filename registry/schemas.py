@@ -233,6 +233,8 @@ class VersionOut(BaseModel):
     content: str
     state: State
     successor: str | None = None
+    reason: str | None = None
+    """Why it is not live."""
     published_at: datetime
     published_by: str
     kind: str | None = None
@@ -249,6 +251,35 @@ class VersionOut(BaseModel):
 class VersionDetail(VersionOut):
     manifest: dict[str, Any]
     files: list[FileOut]
+
+
+class StateIn(Document):
+    """`PATCH /api/v1/adapters/{owner}/{name}/versions/{number}`: move a version to a state."""
+
+    state: State
+    successor: str | None = None
+    """A reference to what to use instead; for deprecated and yanked versions."""
+    reason: str | None = None
+
+
+class TensorChangeOut(BaseModel):
+    file: str
+    name: str
+    change: str
+    before: TensorEntry | None
+    after: TensorEntry | None
+
+
+class DiffOut(BaseModel):
+    """Answer of `GET /api/v1/diff`: what differs between two versions."""
+
+    before: str
+    after: str
+    summary: str
+    fields: list[str]
+    """Parts of the manifest that affect outputs or contract, beside the tensors."""
+    tensors: list[TensorChangeOut]
+    files: dict[str, str]
 
 
 class AdapterOut(BaseModel):

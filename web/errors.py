@@ -21,16 +21,20 @@ from registry.errors import (
     InvalidQuery,
     InvalidRecipe,
     InvalidScore,
+    InvalidState,
     NameTaken,
     NotAllowed,
     NotAuthenticated,
+    QuotaExceeded,
     RegistryError,
     ResolutionImpossible,
     RevisionNotFound,
     StaleParent,
+    TooManyAttempts,
     UploadRefused,
     UploadTooLarge,
     VersionExists,
+    VersionWithheld,
     WrongVersionNumber,
 )
 from registry.schemas import ErrorBody
@@ -51,6 +55,8 @@ STATUS: dict[type[RegistryError], int] = {
     NameTaken: 409,
     VersionExists: 409,
     WrongVersionNumber: 422,
+    InvalidState: 409,
+    QuotaExceeded: 403,
     StaleParent: 412,
     UploadRefused: 422,
     UploadTooLarge: 413,
@@ -58,12 +64,14 @@ STATUS: dict[type[RegistryError], int] = {
     DigestMismatch: 400,
     NotAuthenticated: 401,
     NotAllowed: 403,
+    TooManyAttempts: 429,
     ResolutionImpossible: 409,
 }
 
 HUB_CODE: dict[type[RegistryError], str] = {
     AdapterNotFound: "RepoNotFound",
     RevisionNotFound: "RevisionNotFound",
+    VersionWithheld: "RevisionNotFound",
     FileNotInRevision: "EntryNotFound",
 }
 """`X-Error-Code`, by which Hub clients choose an exception. A HEAD has nothing else to go by."""
@@ -113,6 +121,8 @@ def hub_headers(error: RegistryError, message: str) -> dict[str, str]:
         headers["WWW-Authenticate"] = 'Bearer realm="hub"'
     if (code := HUB_CODE.get(type(error))) is not None:
         headers["X-Error-Code"] = code
+    if isinstance(error, TooManyAttempts):
+        headers["Retry-After"] = str(error.wait)
     if isinstance(error, FileNotInRevision):
         # With it clients remember that the file does not exist, and stop asking.
         headers["X-Repo-Commit"] = error.revision

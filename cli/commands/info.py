@@ -50,7 +50,11 @@ def command(*, ref: str, files: bool, endpoint: str | None, as_json: bool) -> No
 
 def _show_unpublished(adapter: AdapterOut) -> None:
     output.fields([("adapter", adapter.name), ("visibility", adapter.visibility)])
-    output.note("It has no published version yet; `hubctl push` publishes one.")
+    if adapter.versions:
+        output.note("It has no version that can be used by its number.")
+        _show_versions(adapter)
+    else:
+        output.note("It has no published version yet; `hubctl push` publishes one.")
 
 
 def _show_version(adapter: AdapterOut, detail: VersionDetail) -> None:
@@ -74,7 +78,8 @@ def _show_version(adapter: AdapterOut, detail: VersionDetail) -> None:
             ("visibility", adapter.visibility if adapter.visibility != "public" else None),
             ("downloads", adapter.downloads),
             ("published", f"{detail.published_at:%Y-%m-%d} by {detail.published_by}"),
-            ("successor", detail.successor),
+            ("use instead", detail.successor),
+            ("reason", detail.reason),
             ("content", detail.content),
             ("revision", detail.revision),
             ("page", detail.url),
@@ -112,7 +117,9 @@ def _show_versions(adapter: AdapterOut) -> None:
             f"{version.published_at:%Y-%m-%d}",
             version.published_by,
             output.size(version.size),
+            version.successor,
+            version.reason,
         ]
         for version in adapter.versions
     ]
-    output.table(("number", "state", "published", "by", "size"), rows)
+    output.table(("number", "state", "published", "by", "size", "use instead", "reason"), rows)

@@ -3,7 +3,7 @@
 import pytest
 
 from registry import catalogue, prose, scores
-from registry.errors import InvalidName, RevisionNotFound
+from registry.errors import InvalidName, RevisionNotFound, VersionWithheld
 from registry.schemas import ScoreIn, Signature
 from tests.registry.manifests import digest, head, manifest, signature
 from tests.support import shelf
@@ -63,8 +63,13 @@ def test_a_revision_finds_its_version(session, adapter):
     assert catalogue.find_version(session, adapter, version.revision_id) is version
 
 
-@pytest.mark.parametrize("selector", ["3.0.0", "^2", "^3", "4.0.0", "0" * 40, "sha256:" + "0" * 64])
-def test_what_was_withdrawn_or_never_was_is_not_found(session, adapter, selector):
+def test_what_was_withdrawn_is_said_to_be(session, adapter):
+    with pytest.raises(VersionWithheld, match=r"version 3\.0\.0 of acme/x was quarantined"):
+        catalogue.find_version(session, adapter, "3.0.0")
+
+
+@pytest.mark.parametrize("selector", ["^2", "^3", "4.0.0", "0" * 40, "sha256:" + "0" * 64])
+def test_what_never_was_or_does_not_resolve_is_not_found(session, adapter, selector):
     with pytest.raises(RevisionNotFound, match="acme/x has no revision"):
         catalogue.find_version(session, adapter, selector)
 

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Request, Response, status
 
-from registry import accounts, catalogue, publish, revisions
+from registry import accounts, catalogue, publish, revisions, states
 from registry.models import Account
-from registry.schemas import PublishIn, VersionDetail, VersionOut
+from registry.schemas import DiffOut, PublishIn, StateIn, VersionDetail, VersionOut
 from web.deps import (
     BaseUrl,
     Blobs,
@@ -15,10 +15,12 @@ from web.deps import (
     viewer_of,
 )
 
-router = APIRouter(prefix="/api/v1/adapters/{owner}/{name}/versions", tags=["versions"])
+router = APIRouter(prefix="/api/v1", tags=["versions"])
+
+VERSIONS = "/adapters/{owner}/{name}/versions"
 
 
-@router.post("", status_code=status.HTTP_201_CREATED)
+@router.post(VERSIONS, status_code=status.HTTP_201_CREATED)
 @reads_only
 def create_version(
     *,
@@ -57,7 +59,7 @@ def create_version(
         )
 
 
-@router.get("/{selector}")
+@router.get(VERSIONS + "/{selector}")
 def read_version(
     owner: str,
     name: str,
@@ -69,3 +71,40 @@ def read_version(
     """Return what `1.2.0`, `latest`, `^1`, a content digest or a revision id selects."""
     adapter = revisions.find_adapter(session, f"{owner}/{name}", viewer_of(caller))
     return catalogue.version_detail(session, adapter, selector, base_url=base_url)
+
+
+@router.patch(VERSIONS + "/{number}")
+def change_state(
+    *,
+    owner: str,
+    name: str,
+    number: str,
+    body: StateIn,
+    session: DatabaseSession,
+    blobs: Blobs,
+    caller: RequiredCaller,
+    base_url: BaseUrl,
+) -> VersionOut:
+    """Deprecate, yank, take back or remove a version; removing needs the role admin.
+
+    Operators of the hub quarantine. 409 for a move that does not exist.
+    """
+    adapter = revisions.find_adapter(session, f"{owner}/{name}", caller.account)
+    accounts.require(session, caller, adapter, "admin" if body.state == "removed" else "write")
+    version = states.exact_version(session, adapter, number)
+    states.change(
+        session,
+        blobs,
+        version,
+        body.state,
+        caller.account,
+        successor=body.successor,
+        reason=body.reason,
+    )
+    return catalogue.version_out(session, version, base_url=base_url)
+
+
+@router.get("/diff")
+def compare(before: str, after: str, session: DatabaseSession, caller: OptionalCaller) -> DiffOut:
+    """Say what differs between two versions, tensor by tensor, from their digests."""
+    return catalogue.difference(session, before, after, viewer_of(caller))

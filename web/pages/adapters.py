@@ -57,6 +57,43 @@ def get_version(
     return _show(session, blobs, adapter, version.number, viewer, base)
 
 
+@router.get("/{owner}/{name}/compare")
+def get_comparison(
+    *,
+    owner: str,
+    name: str,
+    session: DatabaseSession,
+    caller: OptionalCaller,
+    before: str | None = None,
+    after: str = "latest",
+) -> Response:
+    """Show what differs between two versions; without `before`, the one below `after`."""
+    viewer = viewer_of(caller)
+    adapter = revisions.find_adapter(session, f"{owner}/{name}", viewer)
+    version = catalogue.find_version(session, adapter, after)
+    numbers = [
+        each.number
+        for each in catalogue.versions(session, adapter)
+        if each.state not in revisions.WITHHELD
+    ]
+    at = numbers.index(version.number)
+    if before is None:
+        before = numbers[min(at + 1, len(numbers) - 1)]
+    found = catalogue.difference(
+        session, f"{adapter.name}@{before}", f"{adapter.name}@{version.number}", viewer
+    )
+    return page(
+        "compare.html",
+        adapter=adapter,
+        version=None,
+        title="",
+        found=found,
+        numbers=numbers,
+        before=found.before.partition("@")[2],
+        after=version.number,
+    )
+
+
 @dataclass(frozen=True)
 class _Subject:
     """What a score is of, as the table shows it."""
