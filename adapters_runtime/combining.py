@@ -1,17 +1,15 @@
 """What a model can do with several adapters at once: fuse them, and save whole set-ups."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from adapters_runtime import averaging, fusing, sharing
-from adapters_runtime.composition import AdapterCompositionBlock, Fuse, MultiTask, parse_composition
+from adapters_runtime.composition import Fuse, MultiTask, parse_composition
 from adapters_runtime.configs import DEFAULT_ADAPTERFUSION_CONFIG, AdapterFusionConfig
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.inject.bank import bank_of
-from adapters_runtime.io import fusions, setup_files
 
 Names = Fuse | list[str] | tuple[str, ...] | str
 """Adapters to fuse; a string holds their names with commas between them."""
@@ -53,7 +51,7 @@ class CombiningMethods:
     def delete_adapter_fusion(self, adapter_names: Names) -> None:
         """Remove a fusion; raises FusionNotLoaded. A set-up that uses it is deactivated."""
         bank = bank_of(self)  # type: ignore[arg-type]
-        name = _fusion_name(adapter_names)
+        name = fusion_name(adapter_names)
         fusing.remove(bank, name)
         if bank.activations.own is not None and name in bank.activations.own.fusions:
             bank.activate(None)
@@ -75,28 +73,6 @@ class CombiningMethods:
     def get_fusion_regularization_loss(self) -> Tensor:
         """Return what the active fusions add to the loss: how far values are from the identity."""
         return fusing.regularization_loss(bank_of(self))  # type: ignore[arg-type]
-
-    def save_adapter_fusion(
-        self,
-        save_directory: str | Path,
-        adapter_names: Names,
-        meta_dict: dict[str, Any] | None = None,
-    ) -> None:
-        """Write a fusion's folder; its members are saved by `save_adapter`."""
-        fusions.save(self, Path(save_directory), _fusion_name(adapter_names), meta_dict)  # type: ignore[arg-type]
-
-    def load_adapter_fusion(
-        self,
-        adapter_fusion_name_or_path: str | Path,
-        load_as: str | None = None,
-        set_active: bool = False,
-    ) -> str:
-        """Load a fusion's folder and return the fusion's name; its members must be loaded."""
-        name = fusions.load(self, Path(adapter_fusion_name_or_path), load_as)  # type: ignore[arg-type]
-        if set_active:
-            members = bank_of(self).fusions[name].members  # type: ignore[arg-type]
-            self.set_active_adapters(Fuse(*members, name=name))  # type: ignore[attr-defined]
-        return name
 
     # --- parameters in common
 
@@ -160,48 +136,6 @@ class CombiningMethods:
         if set_active:
             self.set_active_adapters(adapter_name)  # type: ignore[attr-defined]
 
-    # --- many at once
-
-    def save_all_adapters(
-        self,
-        save_directory: str | Path,
-        with_head: bool = True,
-        meta_dict: dict[str, Any] | None = None,
-    ) -> None:
-        """Write each adapter into a folder of its name."""
-        for name in bank_of(self).configs:  # type: ignore[arg-type]
-            target = Path(save_directory) / name
-            self.save_adapter(target, name, with_head=with_head, meta_dict=meta_dict)  # type: ignore[attr-defined]
-
-    def save_all_adapter_fusions(
-        self, save_directory: str | Path, meta_dict: dict[str, Any] | None = None
-    ) -> None:
-        """Write each fusion into a folder of its name."""
-        for name in bank_of(self).fusions:  # type: ignore[arg-type]
-            self.save_adapter_fusion(Path(save_directory) / name, name, meta_dict)
-
-    def save_adapter_setup(
-        self,
-        save_directory: str | Path,
-        adapter_setup: Any,
-        head_setup: AdapterCompositionBlock | str | list[str] | None = None,
-        meta_dict: dict[str, Any] | None = None,
-    ) -> None:
-        """Write a set-up with all its adapters, their heads, and its fusions."""
-        setup = parse_composition(adapter_setup)
-        if setup is None:
-            raise ValueError("there is no set-up to save: it holds no adapter")
-        setup_files.save(self, Path(save_directory), setup, head_setup, meta_dict)  # type: ignore[arg-type]
-
-    def load_adapter_setup(
-        self, adapter_setup_name_or_path: str | Path, set_active: bool = False
-    ) -> tuple[AdapterCompositionBlock, Any]:
-        """Load all adapters and fusions of a set-up; return it, and the set-up of its heads."""
-        setup, heads = setup_files.load(self, Path(adapter_setup_name_or_path))  # type: ignore[arg-type]
-        if set_active:
-            self.set_active_adapters(setup)  # type: ignore[attr-defined]
-        return setup, heads
-
 
 def _as_fuse(names: Names, name: str | None = None) -> Fuse:
     members: Iterable[Any] = names.split(",") if isinstance(names, str) else names
@@ -214,5 +148,5 @@ def _task_names(names: Tasks) -> tuple[str, ...]:
     return names.flatten() if isinstance(names, MultiTask) else tuple(names)
 
 
-def _fusion_name(names: Names) -> str:
+def fusion_name(names: Names) -> str:
     return names if isinstance(names, str) else _as_fuse(names).name

@@ -5,7 +5,6 @@ class, of the same name, so that `isinstance` and all that transformers does wit
 """
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -17,20 +16,32 @@ from adapters_runtime.composition import AdapterCompositionBlock, parse_composit
 from adapters_runtime.configs import AdapterConfig, load_config
 from adapters_runtime.context import Activation
 from adapters_runtime.embeddings import EmbeddingMethods
+from adapters_runtime.filing import FilingMethods
 from adapters_runtime.generated import made_class
 from adapters_runtime.inject.bank import ATTRIBUTE, AdapterBank, bank_of, base_of
 from adapters_runtime.inject.checkpointing import keep_setups
 from adapters_runtime.inject.point import Outside
 from adapters_runtime.inject.recording import record_on
 from adapters_runtime.inject.routing import route_on
-from adapters_runtime.io import folder, head_folder
+from adapters_runtime.inspecting import InspectingMethods
+from adapters_runtime.interface import AdapterModelInterface
+from adapters_runtime.inverting import InvertingMethods
+from adapters_runtime.publishing import PublishingMethods
 from adapters_runtime.running import RunningMethods
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class AdapterMethods(CombiningMethods, EmbeddingMethods, RunningMethods):
+class AdapterMethods(
+    CombiningMethods,
+    EmbeddingMethods,
+    FilingMethods,
+    InspectingMethods,
+    InvertingMethods,
+    PublishingMethods,
+    RunningMethods,
+):
     """What `init` adds to a model. Methods of these names that transformers has are replaced."""
 
     # --- adding, removing, listing
@@ -153,84 +164,6 @@ class AdapterMethods(CombiningMethods, EmbeddingMethods, RunningMethods):
         """
         ejecting.eject(bank_of(self), name)  # type: ignore[arg-type]
 
-    # --- files
-
-    def save_adapter(
-        self,
-        save_directory: str | Path,
-        adapter_name: str,
-        with_head: bool = True,
-        meta_dict: dict[str, Any] | None = None,
-    ) -> None:
-        """Write an adapter's folder; see `adapters_runtime.io.folder`."""
-        folder.save(self, Path(save_directory), adapter_name, with_head=with_head, meta=meta_dict)  # type: ignore[arg-type]
-
-    def load_adapter(
-        self,
-        adapter_name_or_path: str | Path,
-        config: Any = None,
-        load_as: str | None = None,
-        with_head: bool = True,
-        leave_out: Iterable[int] | None = None,
-        id2label: Mapping[int, str] | None = None,
-        set_active: bool = False,
-        allow_base_mismatch: bool = False,
-    ) -> str:
-        """Load an adapter's folder and return the adapter's name on this model.
-
-        An adapter of that name is replaced. Nothing is loaded unless everything fits: raises
-        TensorMismatch when tensors are missing, unexpected or of another shape, BaseMismatch when
-        the adapter names another base (unless `allow_base_mismatch`), FormatError when the folder
-        is none. Layers in `leave_out`, counted over all stacks, get none; `id2label` names the
-        classes of the head anew.
-        """
-        prepared = folder.prepare(
-            self,  # type: ignore[arg-type]
-            Path(adapter_name_or_path),
-            config=None if config is None else load_config(config),
-            load_as=load_as,
-            with_head=with_head,
-            leave_out=tuple(leave_out or ()),
-            id2label=id2label,
-            allow_base_mismatch=allow_base_mismatch,
-        )
-        name = prepared.install()
-        if set_active:
-            self.set_active_adapters(name)
-        return name
-
-    def save_pretrained(
-        self,
-        save_directory: str | Path,
-        *args: Any,
-        state_dict: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Save the model without its adapters, which have folders of their own (`save_adapter`)."""
-        state = self.state_dict() if state_dict is None else state_dict  # type: ignore[attr-defined]
-        plain = {key: value for key, value in state.items() if ATTRIBUTE not in key.split(".")}
-        super().save_pretrained(save_directory, *args, state_dict=plain, **kwargs)  # type: ignore[misc]
-
-    def save_head(self, save_directory: str | Path, head_name: str | None = None) -> None:
-        """Write a head's folder; without a name that of the active head. Raises HeadNotFound."""
-        head_folder.save(self, Path(save_directory), head_name)  # type: ignore[arg-type]
-
-    def save_all_heads(self, save_directory: str | Path) -> None:
-        """Write each flexible head to a folder of its own."""
-        head_folder.save_all(self, Path(save_directory))  # type: ignore[arg-type]
-
-    def load_head(
-        self,
-        save_directory: str | Path,
-        load_as: str | None = None,
-        id2label: Mapping[int, str] | None = None,
-    ) -> str:
-        """Load a head's folder and return the head's name; it replaces one of that name.
-
-        Raises TensorMismatch, and FormatError when the head is for another kind of model.
-        """
-        return head_folder.load(self, Path(save_directory), load_as, id2label)  # type: ignore[arg-type]
-
     # --- what a hub needs to know
 
     def describe_adapter(self, name: str, **facts: Any) -> None:
@@ -255,15 +188,26 @@ class AdapterMethods(CombiningMethods, EmbeddingMethods, RunningMethods):
         bank.tokenizer = tokenizer
 
 
-def init(model: "PreTrainedModel", adapters_config: Any = None, interface: Any = None) -> None:
+def init(
+    model: "PreTrainedModel",
+    adapters_config: Mapping[str, Any] | None = None,
+    interface: AdapterModelInterface | Architecture | None = None,
+) -> None:
     """Give a transformers model adapters, in place. A model that has them is left as it is.
 
     Until an adapter is added nothing of the model changes but its class: no parameter, no hook in
-    a layer, no module is replaced. Raises UnsupportedArchitecture for an unknown model type.
+    a layer, no module is replaced. `interface` describes a model without a specification: an
+    `AdapterModelInterface`, or an `Architecture`. Raises UnsupportedArchitecture for an unknown
+    model type, and ConfigError when an interface's paths lead nowhere.
     """
     if isinstance(model, AdapterMethods):
         return
-    attach_bank(model, interface)
+    if isinstance(interface, AdapterModelInterface):
+        model.base_model_prefix = interface.base_model or model.base_model_prefix
+        attach_bank(model, interface.specify(model))
+        bank_of(model).interface = interface.to_dict()
+    else:
+        attach_bank(model, interface)
     model.__class__ = adapted_class(type(model))
     bank = bank_of(model)
     if (output := model.get_output_embeddings()) is not None:

@@ -141,5 +141,7 @@ class Architecture:
     text. None: nowhere, since the model counts its places."""
     prompts_see_padding: bool = False
     """AdapterHub's DeBERTa lets prompts attend to padding; its weights expect it."""
+    methods: tuple[str, ...] | None = None
+    """The kinds of adapters that may stand here, as `AdapterMethod` has them; None: all."""
     conv1d: bool = False
     """Its projections keep weights as (in, out), as GPT-2's Conv1D does."""

@@ -23,6 +23,8 @@ from adapters_runtime.configs.fusion import (
     DynamicAdapterFusionConfig,
     StaticAdapterFusionConfig,
 )
+from adapters_runtime.configs.hashing import get_adapter_config_hash
+from adapters_runtime.configs.kinds import AdapterMethod
 from adapters_runtime.configs.lora import (
     DoRAConfig,
     DvoRAConfig,
@@ -57,6 +59,7 @@ __all__ = [
     "DEFAULT_ADAPTER_CONFIG",
     "AdapterConfig",
     "AdapterFusionConfig",
+    "AdapterMethod",
     "AdapterPlusConfig",
     "BnConfig",
     "CompacterConfig",
@@ -90,6 +93,7 @@ __all__ = [
     "StaticAdapterFusionConfig",
     "UniPELTConfig",
     "VeraConfig",
+    "get_adapter_config_hash",
     "load_config",
     "method_name",
     "parse_expression",

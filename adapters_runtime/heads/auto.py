@@ -6,11 +6,12 @@ BertAdapterModel.
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import transformers
 from transformers import (
+    CONFIG_MAPPING,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
     MODEL_MAPPING,
@@ -55,6 +56,28 @@ class AutoAdapterModel:
     def from_config(cls, config: PreTrainedConfig) -> Any:
         """Build a model of random weights."""
         return adapter_model_class(base_class_for(config))(config)
+
+
+class _ByConfiguration(Mapping[Any, Any]):
+    """Configuration class -> class with flexible heads, which is made when it is asked for."""
+
+    def __getitem__(self, config_class: Any) -> Any:
+        if config_class not in self._known():
+            raise KeyError(config_class)
+        found: Any = MODEL_MAPPING[config_class]
+        return adapter_model_class(found[0] if isinstance(found, tuple) else found)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._known())
+
+    def __len__(self) -> int:
+        return len(self._known())
+
+    def _known(self) -> list[Any]:
+        return [CONFIG_MAPPING[name] for name in ARCHITECTURES if name in CONFIG_MAPPING]
+
+
+ADAPTER_MODEL_MAPPING = _ByConfiguration()
 
 
 def base_class_for(config: PreTrainedConfig) -> type[PreTrainedModel]:

@@ -1,6 +1,7 @@
 """A model whose heads are added, switched and removed like adapters."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from adapters_runtime.heads.running import Run
 from adapters_runtime.heads.selection import HeadSetup, heads_of, names_in, parse_heads
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.inject.named import NamedModules
+from adapters_runtime.io import whole
 from adapters_runtime.model import AdapterMethods
 
 
@@ -255,7 +257,8 @@ class FlexibleHeads(AddsHeads, AdapterMethods):
     def from_pretrained(cls, source: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a base model; the head that it was saved with becomes one called "default".
 
-        A head that has no counterpart among the flexible ones is left out, with a warning.
+        Adapters that `save_pretrained` wrote beside the model are loaded too, not activated. A head
+        that has no counterpart among the flexible ones is left out, with a warning.
         """
         wants_info = kwargs.pop("output_loading_info", False)
         names = getattr(kwargs.get("config"), "architectures", None) or [""]
@@ -265,10 +268,11 @@ class FlexibleHeads(AddsHeads, AdapterMethods):
             source, *args, output_loading_info=True, **kwargs
         )
         static.adopt(model, source, kwargs, info["unexpected_keys"])
+        whole.load_adapters(model, Path(source))
         return (model, info) if wants_info else model
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
-        """Write the base model and all heads, for `from_pretrained`; adapters are not written."""
+        """Write the base model and all heads, and its adapters beside it, for `from_pretrained`."""
         state = kwargs.pop("state_dict", None) or self.state_dict()  # type: ignore[attr-defined]
         tied = self._tied_projections()
         kwargs["state_dict"] = {key: value for key, value in state.items() if key not in tied}

@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 from adapters_runtime.architectures import Architecture
 from adapters_runtime.composition import AdapterCompositionBlock
-from adapters_runtime.configs import AdapterConfig, AdapterFusionConfig, parts_of
+from adapters_runtime.configs import (
+    AdapterConfig,
+    AdapterFusionConfig,
+    AdapterMethod,
+    parts_of,
+)
 from adapters_runtime.context import Activation, Activations
 from adapters_runtime.errors import (
     AdapterError,
@@ -51,6 +56,8 @@ class AdapterBank(nn.Module):
         self.fusions: dict[str, Fusion] = {}
         self.sharing: dict[str, tuple[str, ...]] = {}
         """Adapters that share parameters; see `adapters_runtime.sharing`."""
+        self.interface: Mapping[str, Any] | None = None
+        """What described the model, where it was no specification; `adapters_runtime.interface`."""
         self.tokenizer: Any = None
         """The tokenizer, or the path of its file, for the base's identity."""
         self.identity_memory: tuple[Any, dict[Any, Any]] | None = None
@@ -100,6 +107,10 @@ class AdapterBank(nn.Module):
         self.freeze(name)
 
     def _add_part(self, name: str, part: AdapterConfig) -> None:
+        allowed = self.architecture.methods
+        for kind in AdapterMethod.get_from_config(part):
+            if allowed is not None and kind not in allowed:
+                raise UnsupportedSite(self.architecture.model_type, kind, allowed)
         addresses = Addresses(self.base.module, self.model.module, self.architecture)
         known = list(self.of_type(AddressedPoint))
         for point in addresses.new_points(part, known, self.activations):

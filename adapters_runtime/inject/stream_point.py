@@ -106,9 +106,9 @@ class InvertiblePoint(Point):
     ) -> None:
         super().__init__(path, None, activations)
         self.width = width
-        begin = StreamPlace(self, _transform, "an invertible adapter")
+        self.begin = StreamPlace(self, _transform, "an invertible adapter")
         self.end = StreamPlace(self, _invert, "an invertible adapter")
-        self.hooks = [Hook(Outside(embeddings), TransformOutput(begin))]
+        self.hooks = [Hook(Outside(embeddings), TransformOutput(self.begin))]
 
     def build(self, config: AdapterConfig) -> nn.Module | None:
         if not isinstance(config, BnConfig) or not config.inv_adapter:

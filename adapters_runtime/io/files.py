@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +19,8 @@ WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
 HEAD_CONFIG = "head_config.json"
 HEAD_WEIGHTS = ("model_head.safetensors", "pytorch_model_head.bin")
 SETUP = "adapter_setup.json"
+INTERFACE = "adapter_interface.json"
+"""How a model without a specification was described; see `adapters_runtime.interface`."""
 HUB = "hub_adapter.json"
 """Ours: base identity and contract."""
 HUB_BASE = "hub_base.json"
@@ -26,11 +29,16 @@ ORIGIN = "hub_origin.json"
 """Ours: which published version a pulled folder is."""
 LOCK = "hub_lock.json"
 
-ADAPTER_FILES = (CONFIG, *WEIGHTS, HEAD_CONFIG, *HEAD_WEIGHTS, HUB, HUB_BASE, ORIGIN)
+ADAPTER_FILES = (CONFIG, *WEIGHTS, HEAD_CONFIG, *HEAD_WEIGHTS, INTERFACE, HUB, HUB_BASE, ORIGIN)
 """What a saved adapter consists of: saving it again replaces all of these."""
 
 FORMAT_VERSION = "adapters.1.3.0"
 """The release of AdapterHub's library whose files ours equal; it refuses files without one."""
+
+
+def folder_within(parent: Path, name: str) -> Path:
+    """Return a folder of its own for what has a name: slashes in it do not nest folders."""
+    return parent / quote(name, safe="@+,")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -50,6 +58,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def write_interface(folder: Path, model_type: str, interface: Mapping[str, Any]) -> None:
+    document = {"model_type": model_type, "interface": interface, "version": FORMAT_VERSION}
+    write_json(folder / INTERFACE, document)
 
 
 def find_weights(folder: Path, names: tuple[str, ...]) -> Path | None:

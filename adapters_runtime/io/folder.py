@@ -45,6 +45,8 @@ def save(
         files.write_tensors(folder / files.WEIGHTS[0], tensors)
         files.write_json(folder / files.HUB, hub_files.hub_adapter(model, name, base))
         files.write_json(folder / files.HUB_BASE, hub_files.hub_base(model, base))
+        if bank.interface is not None:
+            files.write_interface(folder, model.config.model_type, bank.interface)
         if with_head:
             heads.save(model, folder, name, description(model, name))
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from adapters_runtime.errors import FormatError, HeadNotFound
 from adapters_runtime.io import files, heads
@@ -28,10 +27,15 @@ def save(model: "PreTrainedModel", target: Path, name: str | None) -> None:
         heads.save(model, folder, str(name), description(model, name))
 
 
+def is_one(source: Path) -> bool:
+    """Return whether a folder holds a head."""
+    return (source / files.HEAD_CONFIG).is_file()
+
+
 def save_all(model: "PreTrainedModel", target: Path) -> None:
     """Write each head to a folder of its own; slashes in names do not nest folders."""
     for name in getattr(model, "heads", {}):
-        save(model, target / quote(name, safe="@+,"), name)
+        save(model, files.folder_within(target, name), name)
 
 
 def load(
