@@ -20,6 +20,8 @@ ERROR, USAGE, REFUSED, NOT_ALLOWED, NO_SERVER = 1, 2, 3, 4, 5
 EXIT_CODES = {
     "resolution_impossible": REFUSED,
     "version_exists": REFUSED,
+    "score_exists": REFUSED,
+    "external_only": REFUSED,
     "wrong_version_number": REFUSED,
     "invalid_state": REFUSED,
     "quota_exceeded": REFUSED,

@@ -142,6 +142,12 @@ def organisations(session: Session, user: Account) -> list[tuple[Account, Role]]
     return [(organisation, _role(role)) for organisation, role in rows]
 
 
+def lock(session: Session, account: Account) -> None:
+    """Make others that lock this account wait until the transaction ends."""
+    row = select(Account.id).where(Account.id == account.id)
+    session.execute(row.with_for_update(key_share=True))
+
+
 def find(session: Session, name: str) -> Account | None:
     return session.scalar(select(Account).where(Account.name == name.lower()))
 

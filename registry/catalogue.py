@@ -52,6 +52,7 @@ def adapter_out(
         latest=shown[newest.number] if newest is not None else None,
         versions=list(shown.values()),
         scores=scores.for_adapter(session, adapter, viewer),
+        external=adapter.external,
     )
 
 

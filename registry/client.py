@@ -8,22 +8,32 @@ HubError                the hub refused; carries what the hub said
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from registry import names
 from registry.schemas import (
     AdapterOut,
     BaseModelIn,
     BaseModelOut,
+    BoardKey,
+    BoardOut,
+    DatasetIn,
+    DatasetOut,
     DiffOut,
     ErrorBody,
+    EvaluatorKeyIn,
+    EvaluatorKeyOut,
+    LeaderboardOut,
+    MetricIn,
     MetricOut,
     PublishIn,
     Recipe,
     Resolution,
+    RetractionIn,
     ScoreIn,
     ScoreOut,
     SearchPage,
@@ -31,6 +41,8 @@ from registry.schemas import (
     StateIn,
     Suggestion,
     SwapIn,
+    TaskIn,
+    TaskOut,
     VersionDetail,
     VersionOut,
 )
@@ -215,12 +227,77 @@ class HubClient:
     def record_score(self, body: ScoreIn) -> ScoreOut:
         return self._post("/api/v1/scores", body, ScoreOut)
 
-    def scores(self, subject: str) -> list[ScoreOut]:
-        """`subject` is a content digest or a set-up digest."""
-        return self._get("/api/v1/scores", list[ScoreOut], {"subject": subject})
+    def scores(self, subject: str, *, history: bool = False) -> list[ScoreOut]:
+        """`subject` is a content digest, a set-up digest or that of an external subject."""
+        query = {"subject": subject, "history": "true" if history else None}
+        return self._get("/api/v1/scores", list[ScoreOut], query)
+
+    def adapter_scores(self, name: str, *, history: bool = False) -> list[ScoreOut]:
+        """Return the scores of all versions of an adapter, and of set-ups that hold one."""
+        query = {"history": "true" if history else None}
+        return self._get(f"/api/v1/adapters/{_path(name)}/scores", list[ScoreOut], query)
+
+    def retract_score(self, number: int, reason: str) -> ScoreOut:
+        body = RetractionIn(reason=reason)
+        return self._post(f"/api/v1/scores/{number}/retract", body, ScoreOut)
+
+    def send_evidence(self, sha256: str, file: BinaryIO) -> None:
+        """Send the bytes on which a verified score rests."""
+        response = self._send("PUT", f"/api/v1/evidence/{sha256}", content=file)
+        if not response.is_success:
+            raise read_error(self.endpoint, response)
+
+    def spelling(self, score: ScoreIn) -> ScoreIn:
+        """Return a score with metric and data set spelt as the hub has them recorded."""
+        wanted = names.metric_alias(score.metric)
+        metrics = {each: row.name for row in self.metrics() for each in (row.name, *row.aliases)}
+        datasets = {row.name.lower(): row.name for row in self.datasets()}
+        dataset = score.dataset.strip()
+        return score.model_copy(
+            update={
+                "metric": metrics.get(wanted, score.metric),
+                "dataset": datasets.get(dataset.lower(), dataset),
+            }
+        )
+
+    def leaderboards(
+        self, *, dataset: str | None = None, metric: str | None = None
+    ) -> list[BoardOut]:
+        query = {"dataset": dataset, "metric": metric}
+        return self._get("/api/v1/leaderboards", list[BoardOut], query)
+
+    def leaderboard(self, board: BoardKey) -> LeaderboardOut:
+        return self._get("/api/v1/leaderboards/board", LeaderboardOut, board.model_dump())
+
+    # --- records and evaluators -----------------------------------------------------------------
 
     def metrics(self) -> list[MetricOut]:
         return self._get("/api/v1/metrics", list[MetricOut])
+
+    def tasks(self) -> list[TaskOut]:
+        return self._get("/api/v1/tasks", list[TaskOut])
+
+    def datasets(self) -> list[DatasetOut]:
+        return self._get("/api/v1/datasets", list[DatasetOut])
+
+    def put_metric(self, name: str, body: MetricIn) -> MetricOut:
+        return self._send_body("PUT", f"/api/v1/metrics/{_path(name)}", body, MetricOut)
+
+    def put_task(self, name: str, body: TaskIn) -> TaskOut:
+        return self._send_body("PUT", f"/api/v1/tasks/{_path(name)}", body, TaskOut)
+
+    def put_dataset(self, name: str, body: DatasetIn) -> DatasetOut:
+        return self._send_body("PUT", f"/api/v1/datasets/{_path(name)}", body, DatasetOut)
+
+    def evaluators(self) -> list[EvaluatorKeyOut]:
+        return self._get("/api/v1/evaluators", list[EvaluatorKeyOut])
+
+    def register_evaluator(self, body: EvaluatorKeyIn) -> EvaluatorKeyOut:
+        return self._post("/api/v1/evaluators", body, EvaluatorKeyOut)
+
+    def decide_evaluator(self, key: str, decision: str) -> EvaluatorKeyOut:
+        """`decision` is `approve` or `revoke`."""
+        return self._post(f"/api/v1/evaluators/{_path(key)}/{decision}", None, EvaluatorKeyOut)
 
     # --- search ---------------------------------------------------------------------------------
 
@@ -253,14 +330,13 @@ class HubClient:
                 time.sleep(_wait(response, self._pause * 2**attempt))
         return self._read(self._send("GET", path, params=asked), kind)
 
-    def _post(self, path: str, body: BaseModel, kind: type[Answer]) -> Answer:
+    def _post(self, path: str, body: BaseModel | None, kind: type[Answer]) -> Answer:
         return self._send_body("POST", path, body, kind)
 
-    def _send_body(self, method: str, path: str, body: BaseModel, kind: type[Answer]) -> Answer:
-        # By alias, because the documents call their format `schema`, a word pydantic keeps.
-        content = body.model_dump_json(by_alias=True, exclude_none=True)
-        headers = {"Content-Type": "application/json"}
-        return self._read(self._send(method, path, content=content, headers=headers), kind)
+    def _send_body(
+        self, method: str, path: str, body: BaseModel | None, kind: type[Answer]
+    ) -> Answer:
+        return self._read(self._send(method, path, **_content(body)), kind)
 
     def _send(self, method: str, path: str, **parts: Any) -> httpx2.Response:
         try:
@@ -293,6 +369,14 @@ def read_error(endpoint: str, response: httpx2.Response) -> HubError:
     code = response.headers.get("X-Error-Code") or _code_of(status)
     message = message or f"status {status}: {response.text[:300]}"
     return HubError(ErrorBody(code=code, message=message, error=message), status=status)
+
+
+def _content(body: BaseModel | None) -> dict[str, Any]:
+    if body is None:
+        return {}
+    # By alias, because the documents call their format `schema`, a word pydantic keeps.
+    content = body.model_dump_json(by_alias=True, exclude_none=True)
+    return {"content": content, "headers": {"Content-Type": "application/json"}}
 
 
 def _path(name: str) -> str:

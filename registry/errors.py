@@ -7,6 +7,8 @@ RegistryError
 ├── InvalidRecipe          a recipe, lock or set-up expression cannot be read
 ├── InvalidQuery           a search asks for an order, filter or page that does not exist
 ├── InvalidScore           a score is not finite, out of bounds, or of an unknown metric
+├── ScoreExists            the reporter said another value of the same thing; carries that score
+├── ExternalOnly           an adapter known from elsewhere, whose weights are not here
 ├── AdapterNotFound        no adapter of that name that the caller may see
 ├── RevisionNotFound       the adapter has no such revision, branch, tag or version
 ├── VersionWithheld        the version there was, was quarantined or removed
@@ -82,6 +84,39 @@ class InvalidScore(RegistryError, ValueError):
     """A score is not finite, out of its metric's bounds, or of an unknown metric."""
 
     code = "invalid_score"
+
+
+class ScoreExists(RegistryError):
+    """The reporter has said another value of the same thing, and it was not said to replace it."""
+
+    code = "score_exists"
+
+    def __init__(self, score: int, value: float) -> None:
+        super().__init__(score, value)
+        self.score = score
+        self.hint = f"if the new value replaces it, say so: --supersedes {score}"
+
+    def __str__(self) -> str:
+        was, score = self.args[1], self.score
+        return f"you reported {was:g} at the same conditions before, as score {score}"
+
+
+class ExternalOnly(RegistryError, LookupError):
+    """The adapter is known from elsewhere: it can be found and read about, and never resolves."""
+
+    code = "external_only"
+
+    def __init__(self, name: str, url: str) -> None:
+        super().__init__(name, url)
+        self.name = name
+        self.url = url
+        self.hint = (
+            f"fetch its weights from {url}, turn them into safetensors with 'hubctl convert', and "
+            "publish them under a name of your own with 'hubctl push'"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} is external: its card was imported, its weights are not on this hub"
 
 
 class AdapterNotFound(RegistryError, LookupError):

@@ -127,6 +127,8 @@ class Adapter(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
     removed_at: Mapped[datetime | None]
+    external: Mapped[dict[str, Any] | None]
+    """What is known of an adapter whose weights are elsewhere (`registry.external`); else None."""
 
     owner: Mapped[Account] = relationship()
     versions: Mapped[list["Version"]] = relationship(back_populates="adapter")
@@ -326,6 +328,57 @@ class Metric(Base):
     """`fraction`, or what the value counts (`points`, `nats`)."""
     lower: Mapped[float | None] = mapped_column(Float)
     upper: Mapped[float | None] = mapped_column(Float)
+    aliases: Mapped[list[Any]] = mapped_column(default=list)
+    """What else it is called, in lower case with `_` for spaces: `acc`, `matthews_correlation`."""
+
+
+class Task(Base):
+    """What an adapter is trained to do, and by which metric that is usually measured."""
+
+    __tablename__ = "tasks"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    title: Mapped[str] = mapped_column(String(100))
+    metric: Mapped[str | None] = mapped_column(ForeignKey("metrics.name"))
+    added_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
+    """None for those that came with the hub."""
+
+
+class Dataset(Base):
+    """Data on which adapters are measured."""
+
+    __tablename__ = "datasets"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    title: Mapped[str] = mapped_column(String(200))
+    task: Mapped[str | None] = mapped_column(ForeignKey("tasks.name"))
+    url: Mapped[str | None] = mapped_column(String(500))
+    added_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
+
+
+class EvaluatorKey(Base):
+    """A public key that signs verified scores. It counts from an operator's approval on."""
+
+    __tablename__ = "evaluator_keys"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The 32 bytes of an ed25519 public key, in hexadecimal."""
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    label: Mapped[str] = mapped_column(String(100))
+    registered_at: Mapped[datetime] = mapped_column(default=now)
+    approved_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
+    approved_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Evidence(Base):
+    """Bytes on which a verified score rests, such as the predictions; kept as a blob."""
+
+    __tablename__ = "evidence"
+
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), primary_key=True)
+    uploaded_by_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    uploaded_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Setup(Base):
@@ -347,8 +400,21 @@ class SetupPart(Base):
     content: Mapped[str] = mapped_column(String(71), primary_key=True, index=True)
 
 
+class External(Base):
+    """What an imported score is of when its weights are not here: a configuration and a base."""
+
+    __tablename__ = "externals"
+
+    digest: Mapped[str] = mapped_column(String(71), primary_key=True)
+    adapter_id: Mapped[int | None] = mapped_column(ForeignKey("adapters.id"), index=True)
+    """The external adapter that has it as a variant."""
+    document: Mapped[dict[str, Any]]
+    """A `schemas.ExternalSubject`."""
+    recorded_at: Mapped[datetime] = mapped_column(default=now)
+
+
 class Score(Base):
-    """One measured value of an adapter version's content, or of a set-up."""
+    """One measured value of an adapter version's content, of a set-up, or of something external."""
 
     __tablename__ = "scores"
     __table_args__ = (
@@ -358,7 +424,7 @@ class Score(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     subject: Mapped[str] = mapped_column(String(71), index=True)
-    """A content digest or a set-up digest."""
+    """A content digest, a set-up digest, or that of an external subject."""
     dataset: Mapped[str] = mapped_column(String(200))
     config: Mapped[str | None] = mapped_column(String(100))
     split: Mapped[str] = mapped_column(String(64), default="test")
@@ -372,7 +438,14 @@ class Score(Base):
     reported_by_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     reported_at: Mapped[datetime] = mapped_column(default=now)
     retracted_at: Mapped[datetime | None]
+    retracted_by_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
     retraction_reason: Mapped[str | None] = mapped_column(Text)
+    supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("scores.id"))
+    """The score of the same reporter that this one replaced."""
+    evaluator_key: Mapped[str | None] = mapped_column(ForeignKey("evaluator_keys.key"))
+    evidence: Mapped[str | None] = mapped_column(ForeignKey("evidence.sha256"))
+    signature: Mapped[str | None] = mapped_column(String(128))
+    """Of `statements.statement` by the evaluator's key, in hexadecimal; these three or none."""
 
 
 class SearchDocument(Base):

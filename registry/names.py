@@ -19,7 +19,7 @@ LONGEST_TAG = 35
 RESERVED_OWNERS = frozenset(
     {
         *("admin", "api", "docs", "health", "login", "metrics", "oauth", "search", "static"),
-        *("datasets", "leaderboards", "models", "setups", "spaces"),
+        *("datasets", "leaderboards", "matrix", "models", "setups", "spaces"),
     }
 )
 """First parts of paths that the server answers itself, or that Hub clients take to be special."""
@@ -213,3 +213,12 @@ def language_matches(wanted: str, offered: str) -> bool:
         and asked.territory in (None, given.territory)
         and set(asked.variants or ()) <= set(given.variants or ())
     )
+
+
+def metric_alias(name: str) -> str:
+    """Return the form in which names of metrics are compared.
+
+    >>> metric_alias("Matthews Correlation"), metric_alias("F1")
+    ('matthews_correlation', 'f1')
+    """
+    return re.sub(r"[\s_-]+", "_", name.strip().lower())

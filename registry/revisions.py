@@ -166,6 +166,12 @@ def count_download(session: Session, adapter_id: int) -> None:
 
 def record_upload(session: Session, adapter: Adapter, blob: StoredBlob) -> None:
     """Note that these durable bytes were sent to this adapter."""
+    record_blob(session, blob)
+    insert_new(session, Upload, adapter_id=adapter.id, sha256=blob.sha256, uploaded_at=now())
+
+
+def record_blob(session: Session, blob: StoredBlob) -> None:
+    """Note that these bytes are durable."""
     insert_new(
         session,
         Blob,
@@ -175,7 +181,6 @@ def record_upload(session: Session, adapter: Adapter, blob: StoredBlob) -> None:
         seen=blob.seen,
         stored_at=now(),
     )
-    insert_new(session, Upload, adapter_id=adapter.id, sha256=blob.sha256, uploaded_at=now())
 
 
 def may_attach(session: Session, adapter: Adapter, sha256: str, viewer: Account | None) -> bool:

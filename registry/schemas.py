@@ -291,6 +291,8 @@ class AdapterOut(BaseModel):
     latest: VersionOut | None = None
     versions: list[VersionOut] = []
     scores: list["ScoreOut"] = []
+    external: dict[str, Any] | None = None
+    """What is known of an adapter whose weights are elsewhere."""
 
 
 class BaseModelIn(Document):
@@ -331,6 +333,9 @@ class SwapIn(Document):
     options: Options = Options()
 
 
+# --- scores --------------------------------------------------------------------------------------
+
+
 class MetricOut(BaseModel):
     """How to read a metric's values; a bound that is None does not exist."""
 
@@ -340,12 +345,93 @@ class MetricOut(BaseModel):
     unit: str
     lower: float | None
     upper: float | None
+    aliases: list[str] = []
+
+
+class MetricIn(Document):
+    """`PUT /api/v1/metrics/{name}`."""
+
+    title: str = Field(min_length=1, max_length=100)
+    higher_is_better: bool
+    unit: str = Field("fraction", min_length=1, max_length=16)
+    lower: float | None = Field(None, allow_inf_nan=False)
+    upper: float | None = Field(None, allow_inf_nan=False)
+    aliases: tuple[str, ...] = ()
+
+
+class TaskIn(Document):
+    """`PUT /api/v1/tasks/{name}`. `metric` is the usual one."""
+
+    title: str = Field(min_length=1, max_length=100)
+    metric: str | None = None
+
+
+class TaskOut(BaseModel):
+    name: str
+    title: str
+    metric: str | None
+
+
+class DatasetIn(Document):
+    """`PUT /api/v1/datasets/{name}`."""
+
+    title: str = Field(min_length=1, max_length=200)
+    task: str | None = None
+    url: str | None = Field(None, max_length=500, pattern=r"^https?://")
+
+
+class DatasetOut(BaseModel):
+    name: str
+    title: str
+    task: str | None
+    url: str | None
+
+
+class EvaluatorKeyIn(Document):
+    """`POST /api/v1/evaluators`: an ed25519 public key of the caller, 32 bytes in hexadecimal."""
+
+    key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    label: str = Field(min_length=1, max_length=100)
+
+
+class EvaluatorKeyOut(BaseModel):
+    key: str
+    account: str
+    label: str
+    registered_at: datetime
+    approved_by: str | None = None
+    approved_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class ExternalSubject(Document):
+    """A configuration on a base, measured elsewhere; its canonical digest is the subject."""
+
+    format: Literal["hub.external/1"] = Field("hub.external/1", alias="schema")
+    source: str = Field(min_length=1, max_length=64)
+    """Where it was found, such as `adapterhub`."""
+    name: str = Field(min_length=1, max_length=200)
+    variant: str | None = None
+    base: str = Field(min_length=1, max_length=200)
+    configuration: dict[str, Any]
+    url: str | None = Field(None, max_length=500, pattern=r"^https?://")
+
+
+class VerificationIn(Document):
+    """What makes a score verified: whose key signed it, and the evidence that was sent before."""
+
+    key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    evidence: Digest
+    signature: str = Field(pattern=r"^[0-9a-f]{128}$")
+    """Of `statements.statement`, in hexadecimal."""
 
 
 class ScoreIn(Document):
     subject: Digest
     lock: dict[str, Any] | None = None
     """The set-up's lock when `subject` is a set-up digest not recorded before."""
+    external: ExternalSubject | None = None
+    """What was measured, when an imported score's weights are not here."""
     dataset: str
     config: str | None = None
     split: str = "test"
@@ -356,6 +442,13 @@ class ScoreIn(Document):
     stderr: float | None = Field(None, ge=0)
     conditions: dict[str, Any] = {}
     source: Literal["reported", "imported", "verified"] = "reported"
+    supersedes: int | None = None
+    """The caller's own score of the same thing that this one replaces."""
+    verification: VerificationIn | None = None
+
+
+class RetractionIn(Document):
+    reason: str = Field(min_length=1, max_length=2000)
 
 
 class ScoreOut(BaseModel):
@@ -363,6 +456,9 @@ class ScoreOut(BaseModel):
     subject: str
     slots: dict[str, str] = {}
     """Slot -> reference, when the subject is a set-up."""
+    ref: str | None = None
+    """A version that has the content, when the subject is one."""
+    external: ExternalSubject | None = None
     dataset: str
     config: str | None
     split: str
@@ -377,6 +473,72 @@ class ScoreOut(BaseModel):
     source: str
     reported_by: str
     reported_at: datetime
+    superseded_by: int | None = None
+    retracted_at: datetime | None = None
+    retracted_by: str | None = None
+    retraction_reason: str | None = None
+    evaluator_key: str | None = None
+    evidence: str | None = None
+    signature: str | None = None
+    key_revoked: bool = False
+    """The evaluator's key was revoked since; the score no longer counts as verified."""
+
+    @property
+    def stands(self) -> bool:
+        return self.retracted_at is None and self.superseded_by is None
+
+    @property
+    def verified(self) -> bool:
+        return self.source == "verified" and not self.key_revoked
+
+
+class BoardKey(BaseModel):
+    """What the scores of one leaderboard have in common, but for their conditions."""
+
+    dataset: str
+    config: str | None = None
+    split: str = "test"
+    language: str | None = None
+    metric: str
+
+
+class BoardOut(BoardKey):
+    """One leaderboard of the list."""
+
+    higher_is_better: bool
+    unit: str
+    scores: int
+    verified: int
+    best: float
+
+
+class BoardEntry(BaseModel):
+    rank: int
+    """Among the verified, or among the others of its group; equal values share one."""
+    score: ScoreOut
+
+
+class BoardGroup(BaseModel):
+    """Scores at the same conditions, which alone can be compared. Each list has ranks of its own.
+
+    `transfer` is `zero-shot`, `fine-tuned` or `not stated`.
+    """
+
+    transfer: str
+    conditions: dict[str, Any]
+    verified: list[BoardEntry]
+    reported: list[BoardEntry]
+
+
+class LeaderboardOut(BoardKey):
+    """`GET /api/v1/leaderboards/board`."""
+
+    higher_is_better: bool
+    unit: str
+    groups: list[BoardGroup]
+
+
+# --- search --------------------------------------------------------------------------------------
 
 
 class SearchHit(BaseModel):
@@ -390,6 +552,8 @@ class SearchHit(BaseModel):
     base_name: str | None
     number: str | None
     """None for an adapter without a published version."""
+    external: str | None = None
+    """Where it was found, when it is known from elsewhere and its weights are not here."""
     downloads: int
     updated_at: datetime
 

@@ -1,62 +1,78 @@
-"""What was measured, of one adapter's content or of a whole set-up.
+"""What was measured, of one adapter's content, of a whole set-up, or elsewhere.
 
-Scores are never overwritten: a reporter who measures again adds a row, and the newest one counts.
-The caller owns the transaction.
+Scores are never overwritten: a reporter who measures again adds a row that says which one it
+replaces, and what is retracted stays in the history. The caller owns the transaction.
 """
 
-import difflib
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, literal, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from registry import accounts, audit, names, revisions, setup, strictjson
-from registry.errors import AdapterNotFound, InvalidName, InvalidScore, NotAllowed
-from registry.models import (
-    Account,
-    Adapter,
-    Manifest,
-    Metric,
-    Score,
-    Setup,
-    SetupPart,
-    Version,
-    now,
-)
-from registry.schemas import LockedSlot, MetricOut, ScoreIn, ScoreOut
-
-Content = InstrumentedAttribute[str] | ColumnElement[str]
+from registry import accounts, audit, evaluators, names, records, score_subjects, strictjson
+from registry.errors import InvalidName, InvalidScore, NotAllowed, ScoreExists
+from registry.models import Account, Adapter, EvaluatorKey, Metric, Score, now
+from registry.schemas import ScoreIn, ScoreOut
 
 LONGEST_CONDITIONS = 4_096
 """Bytes of canonical JSON."""
 
 
-def record(session: Session, body: ScoreIn, account: Account) -> Score:
-    """Store a score, and the set-up it is about if it is new here.
+def record(session: Session, body: ScoreIn, account: Account, *, replace: bool = False) -> Score:
+    """Store a score, and its subject if that is new here.
 
-    A score that repeats what its reporter said last is that score. Raises InvalidScore, which says
-    what is wrong, also when the reporter may not see the subject.
+    A score that repeats what its reporter said last is that score. `replace`: it supersedes
+    whatever the reporter said before.
+
+    Raises InvalidScore, which says what is wrong, also when the reporter may not see the subject;
+    ScoreExists when it contradicts the reporter's last word and does not say that it replaces it.
     """
-    metric = _metric(session, body.metric)
-    _check_value(metric, body)
+    metric = records.metric(session, body.metric)
+    check_value(metric, body.value, body.stderr)
     score = Score(
-        **_checked(body),
-        subject=body.subject,
-        value=body.value,
-        n=body.n,
-        stderr=body.stderr,
-        source=body.source,
+        **_checked(session, body),
+        metric=metric.name,
         reported_by_id=account.id,
     )
-    _check_subject(session, body, account)
+    if body.verification is not None:
+        evaluators.check(session, score, body.verification, account)
+        score.evaluator_key = body.verification.key
+        score.evidence = body.verification.evidence.removeprefix("sha256:")
+        score.signature = body.verification.signature
+    score_subjects.check(session, body, account)
+    accounts.lock(session, account)  # two reports of one account come one after the other
     last = _newest(_history(session, body.subject)).get(_key(score))
     if last is not None and last.retracted_at is None and _says_the_same(last, score):
         return last
+    score.supersedes_id = _superseded(last, body, replace=replace)
     session.add(score)
     session.flush()
     audit.record(session, account, "score.record", body.subject, score=score.id)
+    return score
+
+
+def _superseded(last: Score | None, body: ScoreIn, *, replace: bool) -> int | None:
+    """Return which score the new one replaces."""
+    if last is None or last.retracted_at is not None:
+        if body.supersedes not in (None, last.id if last is not None else None):
+            raise InvalidScore(
+                f"score {body.supersedes} is not your last word at these conditions; "
+                "nothing is to be superseded"
+            )
+        return None
+    if not replace and body.supersedes != last.id:
+        raise ScoreExists(last.id, last.value)
+    return last.id
+
+
+def find(session: Session, number: int, viewer: Account | None) -> Score:
+    """Return a score whose subject the viewer may see. Raises InvalidScore."""
+    shown = score_subjects.visible(Score.subject, viewer)
+    score = session.scalar(select(Score).where(Score.id == number, shown))
+    if score is None:
+        raise InvalidScore(f"there is no score {number} here")
     return score
 
 
@@ -66,48 +82,57 @@ def retract(session: Session, score: Score, account: Account, reason: str) -> No
         raise NotAllowed("a score can be retracted by who reported it, or by an operator")
     if score.retracted_at is None:
         score.retracted_at = now()
+        score.retracted_by_id = account.id
         score.retraction_reason = reason
         audit.record(session, account, "score.retract", score.subject, score=score.id)
-
-
-def metrics(session: Session) -> list[MetricOut]:
-    rows = session.scalars(select(Metric).order_by(Metric.name))
-    return [MetricOut.model_validate(row, from_attributes=True) for row in rows]
 
 
 # --- reading -------------------------------------------------------------------------------------
 
 
-def for_subject(session: Session, subject: str, viewer: Account | None) -> list[ScoreOut]:
-    """Return the scores that count, of a content or a set-up that the viewer may see."""
-    if not _is_visible(session, subject, viewer):
+def for_subject(
+    session: Session, subject: str, viewer: Account | None, *, history: bool = False
+) -> list[ScoreOut]:
+    """Return the scores that count, of a subject that the viewer may see.
+
+    `history`: all there ever were, each with what became of it.
+    """
+    if not score_subjects.is_visible(session, subject, viewer):
         return []
-    return _out(session, _history(session, subject), viewer)
+    return shown(session, _history(session, subject), viewer, history=history)
 
 
 def for_adapter(
-    session: Session, adapter: Adapter, viewer: Account | None = None
+    session: Session,
+    adapter: Adapter,
+    viewer: Account | None = None,
+    *,
+    history: bool = False,
 ) -> list[ScoreOut]:
-    """Return the scores of an adapter's contents, and those of set-ups that hold one of them.
-
-    A set-up counts only if the viewer may see all its parts; those of this adapter may be seen by
-    whoever has got hold of it.
-    """
-    own = select(Manifest.content).where(Manifest.adapter_id == adapter.id)
-    hidden = exists().where(
-        SetupPart.setup == Setup.digest,
-        SetupPart.content.not_in(own),
-        ~_visible(SetupPart.content, viewer),
-    )
-    holding = select(SetupPart.setup).where(SetupPart.content.in_(own))
-    setups = select(Setup.digest).where(Setup.digest.in_(holding), ~hidden)
-    query = select(Score).where(Score.subject.in_(own) | Score.subject.in_(setups))
-    return _out(session, session.scalars(query.order_by(Score.id)).all(), viewer)
+    """Return the scores of an adapter's contents, and those of set-ups that hold one of them."""
+    mine = score_subjects.of_adapter(adapter, Score.subject, viewer)
+    rows = session.scalars(select(Score).where(mine).order_by(Score.id)).all()
+    return shown(session, rows, viewer, history=history)
 
 
 def out(session: Session, score: Score, viewer: Account | None) -> ScoreOut:
     """Shape one score for the wire."""
-    return _shape(session, [score], viewer)[0]
+    return _shape(session, _history(session, score.subject), [score], viewer)[0]
+
+
+def shown(
+    session: Session, rows: Sequence[Score], viewer: Account | None, *, history: bool = False
+) -> list[ScoreOut]:
+    """Shape scores, of each subject all, oldest first: those that count, or all."""
+    kept = list(rows) if history else standing(rows)
+    kept.sort(key=lambda score: score.id, reverse=True)
+    kept.sort(key=_place)
+    return _shape(session, rows, kept, viewer)
+
+
+def standing(rows: Iterable[Score]) -> list[Score]:
+    """Return of each reporter the last word, unless it was retracted; rows come oldest first."""
+    return [score for score in _newest(rows).values() if score.retracted_at is None]
 
 
 def _history(session: Session, subject: str) -> Sequence[Score]:
@@ -123,100 +148,91 @@ def _newest(scores: Iterable[Score]) -> dict[Any, Score]:
 def _key(score: Score) -> Any:
     """Return what two scores share when the later replaces the earlier."""
     conditions = strictjson.canonical(score.conditions)
-    return (score.subject, *_place(score), conditions, score.reported_by_id)
-
-
-def _out(session: Session, scores: Iterable[Score], viewer: Account | None) -> list[ScoreOut]:
-    standing = [score for score in _newest(scores).values() if score.retracted_at is None]
-    standing.sort(key=lambda score: score.id, reverse=True)
-    standing.sort(key=_place)
-    return _shape(session, standing, viewer)
+    return (score.subject, *_place(score), conditions, score.reported_by_id, score.source)
 
 
 def _place(score: Score) -> tuple[str, ...]:
     return (score.dataset, score.config or "", score.split, score.language or "", score.metric)
 
 
-def _shape(session: Session, scores: Sequence[Score], viewer: Account | None) -> list[ScoreOut]:
+_COPIED = (
+    *("id", "subject", "dataset", "config", "split", "language", "metric", "value", "n"),
+    *("stderr", "conditions", "source", "reported_at", "retracted_at", "retraction_reason"),
+    *("evaluator_key", "evidence", "signature"),
+)
+
+
+def _shape(
+    session: Session, every: Iterable[Score], scores: Sequence[Score], viewer: Account | None
+) -> list[ScoreOut]:
     metric_rows = {row.name: row for row in session.scalars(select(Metric))}
-    reporters = _names(session, {score.reported_by_id for score in scores})
-    slots = _slots(session, {score.subject for score in scores}, viewer)
+    people = _names(session, scores)
+    subjects = {score.subject for score in scores}
+    slots = score_subjects.slots(session, subjects, viewer)
+    refs = score_subjects.refs(session, subjects, viewer)
+    externals = score_subjects.externals(session, subjects)
+    revoked = _revoked(session, scores)
+    replaced_by = _replaced(every)
     return [
         ScoreOut(
             **{field: getattr(score, field) for field in _COPIED},
             slots=slots.get(score.subject, {}),
+            ref=refs.get(score.subject),
+            external=externals.get(score.subject),
             higher_is_better=metric_rows[score.metric].higher_is_better,
             unit=metric_rows[score.metric].unit,
-            reported_by=reporters[score.reported_by_id],
+            reported_by=people[score.reported_by_id],
+            retracted_by=people.get(score.retracted_by_id or 0),
+            superseded_by=replaced_by.get(score.id),
+            key_revoked=score.evaluator_key in revoked,
         )
         for score in scores
     ]
 
 
-_COPIED = (
-    *("id", "subject", "dataset", "config", "split", "language", "metric", "value", "n"),
-    *("stderr", "conditions", "source", "reported_at"),
-)
+def _replaced(scores: Iterable[Score]) -> dict[int, int]:
+    """Return for each score that was followed by another the one that followed it."""
+    last: dict[Any, int] = {}
+    replaced = {}
+    for score in scores:
+        if (key := _key(score)) in last:
+            replaced[last[key]] = score.id
+        last[key] = score.id
+    return replaced
 
 
-def _names(session: Session, ids: Collection[int]) -> dict[int, str]:
-    rows = session.scalars(select(Account).where(Account.id.in_(ids)))
+def _names(session: Session, scores: Iterable[Score]) -> dict[int, str]:
+    ids = {each for score in scores for each in (score.reported_by_id, score.retracted_by_id)}
+    rows = session.scalars(select(Account).where(Account.id.in_(ids - {None})))
     return {row.id: row.name for row in rows}
 
 
-def _slots(
-    session: Session, subjects: Collection[str], viewer: Account | None
-) -> dict[str, dict[str, str]]:
-    """Return what fills the slots of those subjects that are set-ups.
-
-    A recorded lock may name somebody's private copy of a public adapter; to those who may not see
-    it, the part goes by its content.
-    """
-    rows = session.scalars(select(Setup).where(Setup.digest.in_(subjects))).all()
-    refs = {part["ref"] for row in rows for part in row.lock["slots"].values()}
-    called = {ref: names.parse_reference(ref).name for ref in refs}
-    visible = set(
-        session.scalars(
-            select(Adapter.name).where(
-                Adapter.name.in_(called.values()), accounts.visible_to(viewer)
-            )
-        )
-    )
-    return {
-        row.digest: {
-            slot: part["ref"] if called[part["ref"]] in visible else part["content"]
-            for slot, part in sorted(row.lock["slots"].items())
-        }
-        for row in rows
-    }
+def _revoked(session: Session, scores: Iterable[Score]) -> Collection[str]:
+    keys = {score.evaluator_key for score in scores} - {None}
+    if not keys:
+        return ()
+    revoked = EvaluatorKey.revoked_at.is_not(None)
+    return set(session.scalars(select(EvaluatorKey.key).where(EvaluatorKey.key.in_(keys), revoked)))
 
 
 # --- checks --------------------------------------------------------------------------------------
 
 
-def _metric(session: Session, name: str) -> Metric:
-    if (metric := session.get(Metric, name)) is not None:
-        return metric
-    known = session.scalars(select(Metric.name).order_by(Metric.name)).all()
-    alike = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=3)
-    hint = f"did you mean {' or '.join(alike)}?" if alike else f"known are {', '.join(known)}"
-    raise InvalidScore(f"there is no metric {name!r}; {hint}")
-
-
-def _check_value(metric: Metric, body: ScoreIn) -> None:
-    if not math.isfinite(body.value):
-        raise InvalidScore(f"the value {body.value} is not a finite number")
-    if body.stderr is not None and not math.isfinite(body.stderr):
-        raise InvalidScore(f"the standard error {body.stderr} is not a finite number")
-    below = metric.lower is not None and body.value < metric.lower
-    above = metric.upper is not None and body.value > metric.upper
+def check_value(metric: Metric, value: float, stderr: float | None = None) -> None:
+    """Raises InvalidScore for what no measurement by this metric can give."""
+    if not math.isfinite(value):
+        raise InvalidScore(f"the value {value} is not a finite number")
+    if stderr is not None and not math.isfinite(stderr):
+        raise InvalidScore(f"the standard error {stderr} is not a finite number")
+    below = metric.lower is not None and value < metric.lower
+    above = metric.upper is not None and value > metric.upper
     if not (below or above):
         return
     hint = ""
-    if metric.unit == "fraction" and 1 < body.value <= 100:
-        hint = f"; if {body.value:g} is a percentage, write {body.value / 100:g}"
+    if metric.unit == "fraction" and 1 < value <= 100:
+        hint = f"; if {value:g} is a percentage, write {value / 100:g}"
     raise InvalidScore(
-        f"{body.value:g} is out of bounds: {metric.name} is a {metric.unit} {_bounds(metric)}{hint}"
+        f"{value:g} is out of bounds: {metric.name} is a {metric.unit} {_bounds(metric)}{hint}"
     )
 
 
@@ -228,17 +244,25 @@ def _bounds(metric: Metric) -> str:
     return f"from {metric.lower:g} to {metric.upper:g}"
 
 
-def _checked(body: ScoreIn) -> dict[str, Any]:
+def _checked(session: Session, body: ScoreIn) -> dict[str, Any]:
     """Return what was measured, and how, in standard form."""
-    if body.source == "verified":
-        raise InvalidScore("only an evaluation that the hub ran itself is 'verified'")
+    if (body.source == "verified") != (body.verification is not None):
+        raise InvalidScore(
+            "a score is 'verified' when an evaluator's key signs it with its evidence, and only "
+            "then: 'hubctl scores add --verify-with KEYFILE --evidence FILE'"
+        )
+    dataset = _text("dataset", body.dataset, records.LONGEST_DATASET)
     fields: dict[str, Any] = {
-        "dataset": _text("dataset", body.dataset, 200),
+        "subject": body.subject,
+        "dataset": records.dataset_name(session, dataset),
         "config": None if body.config is None else _text("config", body.config, 100),
         "split": _text("split", body.split, 64),
-        "metric": body.metric,
         "conditions": body.conditions,
         "language": body.language,
+        "value": body.value,
+        "n": body.n,
+        "stderr": body.stderr,
+        "source": body.source,
     }
     try:
         if body.language is not None:
@@ -261,72 +285,5 @@ def _text(field: str, value: str, longest: int) -> str:
 
 
 def _says_the_same(one: Score, other: Score) -> bool:
-    fields = ("value", "n", "stderr", "source")
+    fields = ("value", "n", "stderr", "evidence")
     return all(getattr(one, field) == getattr(other, field) for field in fields)
-
-
-# --- subjects ------------------------------------------------------------------------------------
-
-
-def _visible(content: Content, viewer: Account | None) -> ColumnElement[bool]:
-    """Return the condition that some adapter which the viewer may see has this content."""
-    return exists().where(
-        Manifest.content == content,
-        Manifest.adapter_id == Adapter.id,
-        accounts.visible_to(viewer),
-    )
-
-
-def _is_visible(session: Session, subject: str, viewer: Account | None) -> bool:
-    """Whether the viewer may see a content, or every part of a recorded set-up."""
-    parts = select(SetupPart.content).where(SetupPart.setup == subject)
-    if session.scalar(parts.limit(1)) is None:
-        return session.scalar(select(literal(1)).where(_visible(literal(subject), viewer))) == 1
-    hidden = parts.where(~_visible(SetupPart.content, viewer)).limit(1)
-    return session.scalar(hidden) is None
-
-
-def _check_subject(session: Session, body: ScoreIn, account: Account) -> None:
-    if body.lock is not None:
-        _record_setup(session, body.subject, body.lock, account)
-    elif not _is_visible(session, body.subject, account):
-        raise InvalidScore(
-            f"no adapter and no set-up here has the digest {body.subject}; to report a set-up for "
-            "the first time, send its lock too"
-        )
-
-
-def _record_setup(
-    session: Session, subject: str, document: Mapping[str, Any], account: Account
-) -> None:
-    """Store a set-up under its digest, once. Every part must be here, and be what it is called."""
-    lock = setup.read_lock(document)
-    if (digest := setup.setup_digest(lock)) != subject:
-        raise InvalidScore(f"the lock has the set-up digest {digest}, not {subject}")
-    for slot, part in lock.slots.items():
-        if not _is_here(session, part, account):
-            raise InvalidScore(
-                f"slot {slot!r} of the lock is {part.ref} at the revision {part.revision} with the "
-                f"content {part.content}; there is no such thing here"
-            )
-    stored = lock.model_dump(mode="json", by_alias=True)
-    revisions.insert_new(session, Setup, digest=subject, lock=stored, recorded_at=now())
-    for content in sorted({part.content for part in lock.slots.values()}):
-        revisions.insert_new(session, SetupPart, setup=subject, content=content)
-
-
-def _is_here(session: Session, part: LockedSlot, account: Account) -> bool:
-    reference = names.parse_reference(part.ref)
-    try:
-        adapter = revisions.find_adapter(session, reference.name, account)
-    except AdapterNotFound:
-        return False
-    manifest = session.get(Manifest, (adapter.id, part.revision))
-    if manifest is None or manifest.content != part.content:
-        return False
-    if not isinstance(reference.selector, names.Exact):
-        return str(reference.selector) == part.revision
-    numbered = select(Version.revision_id).where(
-        Version.adapter_id == adapter.id, Version.number == reference.selector.number
-    )
-    return session.scalar(numbered) == part.revision

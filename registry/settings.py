@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     multipart_above: int = Field(256 * MIB, ge=1)
     """Larger LFS objects are sent in parts, so that a cut costs one part."""
     part_size: int = Field(64 * MIB, ge=1)
+    evidence_limit: int = Field(64 * MIB, ge=1)
+    """Largest file that may be sent as the evidence of a verified score."""
     upload_lifetime: int = Field(3600, ge=1)
     """Seconds for which a signed upload address is valid."""
     redirect_downloads: bool = False

@@ -14,6 +14,7 @@ from registry.errors import (
     BaseModelNotFound,
     BlobMissing,
     DigestMismatch,
+    ExternalOnly,
     FileNotInRevision,
     InvalidBaseModel,
     InvalidName,
@@ -29,6 +30,7 @@ from registry.errors import (
     RegistryError,
     ResolutionImpossible,
     RevisionNotFound,
+    ScoreExists,
     StaleParent,
     TooManyAttempts,
     UploadRefused,
@@ -48,6 +50,8 @@ STATUS: dict[type[RegistryError], int] = {
     InvalidBaseModel: 422,
     InvalidRecipe: 422,
     InvalidScore: 422,
+    ScoreExists: 409,
+    ExternalOnly: 404,
     AdapterNotFound: 404,
     RevisionNotFound: 404,
     FileNotInRevision: 404,
@@ -72,6 +76,7 @@ HUB_CODE: dict[type[RegistryError], str] = {
     AdapterNotFound: "RepoNotFound",
     RevisionNotFound: "RevisionNotFound",
     VersionWithheld: "RevisionNotFound",
+    ExternalOnly: "RevisionNotFound",
     FileNotInRevision: "EntryNotFound",
 }
 """`X-Error-Code`, by which Hub clients choose an exception. A HEAD has nothing else to go by."""

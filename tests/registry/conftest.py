@@ -1,9 +1,10 @@
 """Every test that asks for `engine` or `session` runs on SQLite and on PostgreSQL."""
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.orm import Session
 
-from registry import accounts, db
+from registry import accounts, db, evaluators, statements
 from registry.blobs import FolderBlobs
 from tests.support import databases
 from tests.support.postgres import running_postgres
@@ -64,3 +65,21 @@ def ana(session):
 def ben(session):
     """Another user, with no rights in the first one's name."""
     return accounts.create_user(session, "ben")
+
+
+@pytest.fixture
+def operator(session):
+    """Who may do everything."""
+    return accounts.create_user(session, "root", operator=True)
+
+
+@pytest.fixture
+def private():
+    """The private key of an evaluator."""
+    return Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+@pytest.fixture
+def key(session, ana, private):
+    """Its public half, registered as ana's and not approved yet."""
+    return evaluators.register(session, statements.public_key(private), "nightly", ana)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from registry import accounts, resolve, revisions, scores
+from registry import accounts, records, resolve, revisions, scores
 from registry.candidates import candidates_for
-from registry.errors import InvalidRecipe, InvalidScore, NotAllowed
+from registry.errors import InvalidRecipe, InvalidScore, NotAllowed, ScoreExists
 from registry.models import Score, Setup
 from registry.schemas import BaseIdentity, Need, Recipe, ScoreIn
 from tests.registry.manifests import digest
@@ -67,12 +67,29 @@ def test_a_score_of_a_set_up_is_kept_with_its_lock(session, adapters, ana):
 
 def test_the_last_word_of_each_reporter_counts_and_the_history_stays(session, adapters, ana, ben):
     subject = content_of(adapters["task"])
-    for value, account in ((0.4, ana), (0.5, ana), (0.6, ben)):
-        scores.record(session, body(subject, value=value), account)
+    first = scores.record(session, body(subject, value=0.4), ana)
+    second = scores.record(session, body(subject, value=0.5, supersedes=first.id), ana)
+    scores.record(session, body(subject, value=0.6), ben)
     scores.record(session, body(subject, value=0.1, conditions={"seed": 1}), ana)
 
     assert sorted(values(scores.for_subject(session, subject, None))) == [0.1, 0.5, 0.6]
     assert session.query(Score).count() == 4
+    history = scores.for_subject(session, subject, None, history=True)
+    assert {each.id: each.superseded_by for each in history}[first.id] == second.id
+    assert sum(each.stands for each in history) == 3
+
+
+def test_another_value_at_the_same_conditions_must_say_what_it_replaces(session, adapters, ana):
+    subject = content_of(adapters["task"])
+    first = scores.record(session, body(subject, value=0.4), ana)
+    with pytest.raises(ScoreExists, match=f"you reported 0.4 .* as score {first.id}") as refused:
+        scores.record(session, body(subject, value=0.5), ana)
+    assert refused.value.hint.endswith(f"--supersedes {first.id}")
+    with pytest.raises(ScoreExists):
+        scores.record(session, body(subject, value=0.5, supersedes=first.id + 1), ana)
+    with pytest.raises(InvalidScore, match="not your last word"):
+        scores.record(session, body(subject, split="dev", supersedes=first.id), ana)
+    assert values(scores.for_subject(session, subject, None)) == [0.4]
 
 
 def test_saying_the_same_again_adds_nothing(session, adapters, ana):
@@ -86,8 +103,8 @@ def test_a_retracted_score_stays_in_the_history_and_what_it_replaced_stays_away(
     session, adapters, ana, ben
 ):
     subject = content_of(adapters["task"])
-    scores.record(session, body(subject, value=0.4), ana)
-    score = scores.record(session, body(subject, value=0.9), ana)
+    first = scores.record(session, body(subject, value=0.4), ana)
+    score = scores.record(session, body(subject, value=0.9, supersedes=first.id), ana)
     with pytest.raises(NotAllowed, match="by who reported it"):
         scores.retract(session, score, ben, "too good")
 
@@ -95,6 +112,11 @@ def test_a_retracted_score_stays_in_the_history_and_what_it_replaced_stays_away(
 
     assert scores.for_subject(session, subject, None) == []
     assert session.query(Score).count() == 2
+    taken_back = scores.for_subject(session, subject, None, history=True)[0]
+    assert (taken_back.retracted_by, taken_back.retraction_reason) == (
+        "ana",
+        "evaluated on the training split",
+    )
     scores.record(session, body(subject, value=0.9), ana)  # measured again, and right this time
     assert values(scores.for_subject(session, subject, None)) == [0.9]
 
@@ -117,7 +139,7 @@ def test_a_retracted_score_stays_in_the_history_and_what_it_replaced_stays_away(
         ({"dataset": " "}, "dataset must be 1 to 200 printable characters"),
         ({"split": "te\nst"}, "split must be"),
         ({"conditions": {"note": "x" * 5000}}, "the conditions take 5,011 bytes"),
-        ({"source": "verified"}, "the hub ran itself"),
+        ({"source": "verified"}, "when an evaluator's key signs it"),
         ({"subject": digest("nothing")}, "no adapter and no set-up here"),
     ],
 )
@@ -234,7 +256,7 @@ def test_a_part_whose_name_is_private_goes_by_its_content(session, blobs, adapte
 
 
 def test_metrics_say_how_they_are_read(session):
-    known = {metric.name: metric for metric in scores.metrics(session)}
+    known = {metric.name: metric for metric in records.metrics(session)}
     assert {"accuracy", "f1_macro", "mlm_loss", "bleu", "pearson"} <= set(known)
     assert known["perplexity"].higher_is_better is False
     assert (known["balanced_accuracy"].lower, known["balanced_accuracy"].upper) == (0, 1)

@@ -1,9 +1,12 @@
 """Scores over HTTP."""
 
+import hashlib
+
 import pytest
 
 from tests.registry.manifests import digest
 from tests.support import shelf
+from tests.support.server import running_server
 
 
 @pytest.fixture
@@ -68,4 +71,85 @@ def test_metrics_say_their_direction_unit_and_bounds(hub):
         "unit": "nats",
         "lower": 0.0,
         "upper": None,
+        "aliases": [],
     }
+
+
+# --- what becomes of a score ---------------------------------------------------------------------
+
+
+def test_another_value_is_refused_until_it_says_what_it_replaces(hub, subject):
+    first = report(hub, **score(subject)).json()
+    refused = report(hub, **score(subject, value=0.7))
+    assert (refused.status_code, refused.json()["code"]) == (409, "score_exists")
+    assert refused.json()["hint"].endswith(f"--supersedes {first['id']}")
+    assert report(hub, **score(subject, value=0.7, supersedes=first["id"])).status_code == 201
+    with hub.client("") as client:
+        asked = {"subject": subject, "history": True}
+        history = client.get("/api/v1/scores", params=asked).json()
+    assert [(each["value"], each["superseded_by"]) for each in history] == [
+        (0.7, None),
+        (0.562, history[0]["id"]),
+    ]
+
+
+def test_a_retraction_says_who_when_and_why(hub, subject):
+    number = report(hub, **score(subject)).json()["id"]
+    other = hub.add_user("ben")
+    path = f"/api/v1/scores/{number}/retract"
+    with hub.client(other) as client:
+        assert client.post(path, json={"reason": "no"}).status_code == 403
+    with hub.client() as client:
+        answer = client.post(path, json={"reason": "wrong split"}).json()
+    assert (answer["retracted_by"], answer["retraction_reason"]) == ("ana", "wrong split")
+    assert answer["retracted_at"].endswith("Z")
+    assert listed(hub, subject).json() == []
+    with hub.client("") as client:
+        assert client.get(f"/api/v1/scores/{number}").json() == answer
+        assert client.get("/api/v1/scores/999").status_code == 422
+
+
+# --- verified ------------------------------------------------------------------------------------
+
+
+def test_evidence_is_kept_only_if_it_is_what_it_is_called(hub):
+    data = b"predictions"
+    digest = hashlib.sha256(data).hexdigest()
+    with hub.client() as client:
+        assert client.put(f"/api/v1/evidence/{digest}", content=b"other").status_code == 400
+        assert client.put("/api/v1/evidence/nonsense", content=data).status_code == 422
+        assert client.put(f"/api/v1/evidence/{digest}", content=data).status_code == 201
+    with hub.client("") as client:
+        assert client.put(f"/api/v1/evidence/{digest}", content=data).status_code == 401
+    assert hub.blobs.read(digest) == data
+
+
+def test_evidence_has_a_limit(tmp_path):
+    with running_server(tmp_path / "small", evidence_limit=8) as hub, hub.client() as client:
+        digest = hashlib.sha256(b"123456789").hexdigest()
+        answer = client.put(f"/api/v1/evidence/{digest}", content=b"123456789")
+        assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large")
+
+
+def test_records_are_put_by_those_who_may(hub):
+    with hub.client() as client:  # ana is no operator
+        task = client.put("/api/v1/tasks/stance", json={"title": "Stance", "metric": "f1"})
+        assert task.json() == {"name": "stance", "title": "Stance", "metric": "f1"}
+        named = client.put("/api/v1/datasets/acme/stance", json={"title": "S", "task": "stance"})
+        assert named.json()["name"] == "acme/stance"
+        metric = {"title": "T", "higher_is_better": True}
+        assert client.put("/api/v1/metrics/t", json=metric).status_code == 403
+        assert {"name": "stance", "title": "Stance", "metric": "f1"} in client.get(
+            "/api/v1/tasks"
+        ).json()
+        assert named.json() in client.get("/api/v1/datasets").json()
+
+
+def test_a_leaderboard_is_read_by_its_key(hub, subject):
+    report(hub, **score(subject, language="qu", conditions={"zero_shot": True}))
+    with hub.client("") as client:
+        (board,) = client.get("/api/v1/leaderboards", params={"dataset": "xcopa"}).json()
+        key = {field: board[field] for field in ("dataset", "config", "split", "metric")}
+        found = client.get("/api/v1/leaderboards/board", params=key | {"language": "qu"}).json()
+    assert [group["transfer"] for group in found["groups"]] == ["zero-shot"]
+    assert found["groups"][0]["reported"][0]["score"]["ref"] == "acme/copa@1.0.0"

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from registry import catalogue, revisions
-from registry.schemas import AdapterOut
+from registry import catalogue, revisions, scores
+from registry.schemas import AdapterOut, ScoreOut
 from web.deps import BaseUrl, DatabaseSession, OptionalCaller, viewer_of
 
 router = APIRouter(prefix="/api/v1", tags=["adapters"])
@@ -17,3 +17,18 @@ def get_adapter(
     viewer = viewer_of(caller)
     adapter = revisions.find_adapter(session, f"{owner}/{name}", viewer)
     return catalogue.adapter_out(session, adapter, viewer, base_url=base)
+
+
+@router.get("/adapters/{owner}/{name}/scores")
+def list_scores(
+    *,
+    owner: str,
+    name: str,
+    session: DatabaseSession,
+    caller: OptionalCaller,
+    history: bool = False,
+) -> list[ScoreOut]:
+    """List the scores of an adapter's versions, and of set-ups that hold one."""
+    viewer = viewer_of(caller)
+    adapter = revisions.find_adapter(session, f"{owner}/{name}", viewer)
+    return scores.for_adapter(session, adapter, viewer, history=history)
