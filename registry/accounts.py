@@ -8,25 +8,29 @@ A caller's role on an owner is the lower of what the token carries and what the 
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 from zlib import crc32
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
 from registry import audit, names
-from registry.errors import NameTaken, NotAllowed, NotAuthenticated
+from registry.errors import AccountNotFound, NameTaken, NotAllowed, NotAuthenticated
 from registry.models import Account, Adapter, Membership, Token, now
 
 Role = Literal["read", "write", "admin"]
+Purpose = Literal["access", "session", "invitation"]
 
 RANK: dict[str, int] = {"read": 1, "write": 2, "admin": 3}
 PREFIX = "hub_"
 """By which secret scanners find a leaked token."""
 DEFAULT_LIFETIME = timedelta(days=90)
+HUB = Account(name="hub", kind="user", is_operator=True)
+"""Who acts where the hub lies, at its operator's command; no row, and nobody can log in as it."""
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LENGTH = 40  # 238 bits
@@ -45,8 +49,18 @@ class Caller:
 # --- tokens --------------------------------------------------------------------------------------
 
 
-def authenticate(session: Session, token: str) -> Caller | None:
-    """Return whose token this is; None if it is unknown, expired, revoked or no token at all."""
+def authenticate(session: Session, token: str, purpose: Purpose = "access") -> Caller | None:
+    """Return whose token this is.
+
+    None if it is unknown, expired, revoked, for another purpose, of an account that was disabled,
+    or no token at all.
+    """
+    row = find_token(session, token, purpose)
+    return None if row is None else Caller(row.account, _role(row.role), row.label)
+
+
+def find_token(session: Session, token: str, purpose: Purpose) -> Token | None:
+    """Return the row of a token that is good now for a purpose, or None."""
     if not is_well_formed(token):
         return None
     digest = _digest(token)
@@ -56,9 +70,13 @@ def authenticate(session: Session, token: str) -> Caller | None:
     # The database compared already, by an index; this comparison leaks no timing of its own.
     if row is None or not hmac.compare_digest(row.digest, digest):
         return None
-    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now()):
-        return None
-    return Caller(row.account, _role(row.role), row.label)
+    good = row.purpose == purpose and is_current(row) and row.account.disabled_at is None
+    return row if good else None
+
+
+def is_current(token: Token) -> bool:
+    """Whether a token has neither been revoked nor expired."""
+    return token.revoked_at is None and (token.expires_at is None or token.expires_at > now())
 
 
 def create_token(
@@ -67,17 +85,56 @@ def create_token(
     label: str,
     role: Role = "write",
     lifetime: timedelta | None = DEFAULT_LIFETIME,
+    *,
+    purpose: Purpose = "access",
+    actor: Account | None = None,
 ) -> str:
-    """Return a new token in plain text: the only time it is seen. `lifetime` None: no expiry."""
+    """Return a new token in plain text: the only time it is seen. `lifetime` None: no expiry.
+
+    `actor` is who made it, when that is not the account itself.
+    """
     secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
     token = PREFIX + secret + _checksum(secret)
     expires_at = None if lifetime is None else now() + lifetime
-    session.add(
-        Token(account=account, label=label, digest=_digest(token), role=role, expires_at=expires_at)
+    row = Token(
+        account=account,
+        label=label,
+        digest=_digest(token),
+        role=role,
+        purpose=purpose,
+        expires_at=expires_at,
     )
-    audit.record(session, account, "token.create", account.name, label=label, role=role)
+    session.add(row)
+    action = "token.create" if purpose == "access" else f"{purpose}.create"
+    audit.record(session, actor or account, action, account.name, label=label, role=role)
     session.flush()
     return token
+
+
+def tokens(session: Session, account: Account) -> Sequence[Token]:
+    """Return the tokens and browser sessions of an account that are good now, newest first."""
+    rows = session.scalars(
+        select(Token)
+        .where(Token.account_id == account.id, Token.purpose != "invitation")
+        .order_by(Token.id.desc())
+    )
+    return [row for row in rows if is_current(row)]
+
+
+def revoke(session: Session, token: Token, actor: Account | None) -> None:
+    """End a token, for good and at once."""
+    if token.revoked_at is None:
+        token.revoked_at = now()
+        action = "token.revoke" if token.purpose == "access" else f"{token.purpose}.revoke"
+        audit.record(session, actor, action, token.account.name, label=token.label)
+
+
+def revoke_all(session: Session, account: Account, purpose: Purpose) -> None:
+    session.execute(
+        update(Token)
+        .where(Token.account_id == account.id, Token.purpose == purpose, Token.revoked_at.is_(None))
+        .values(revoked_at=now())
+    )
 
 
 def is_well_formed(token: str) -> bool:
@@ -110,25 +167,109 @@ def _role(text: str) -> Role:
 
 
 def create_user(
-    session: Session, name: str, *, full_name: str = "", operator: bool = False
+    session: Session,
+    name: str,
+    *,
+    full_name: str = "",
+    email: str | None = None,
+    operator: bool = False,
+    actor: Account | None = None,
 ) -> Account:
     """Raises InvalidName, NameTaken."""
-    return _create(
-        session, Account(name=names.parse_owner(name), full_name=full_name, is_operator=operator)
+    account = Account(
+        name=names.parse_owner(name), full_name=full_name, email=email, is_operator=operator
     )
+    return _create(session, account, actor)
 
 
-def create_organisation(session: Session, name: str, *, admin: Account) -> Account:
+def create_organisation(
+    session: Session,
+    name: str,
+    *,
+    admin: Account,
+    full_name: str = "",
+    actor: Account | None = None,
+) -> Account:
     """Make an organisation whose first administrator is `admin`. Raises InvalidName, NameTaken."""
-    organisation = _create(session, Account(name=names.parse_owner(name), kind="organisation"))
-    add_member(session, organisation, admin, "admin")
+    account = Account(name=names.parse_owner(name), kind="organisation", full_name=full_name)
+    organisation = _create(session, account, actor)
+    add_member(session, organisation, admin, "admin", actor=actor)
     return organisation
 
 
-def add_member(session: Session, organisation: Account, user: Account, role: Role) -> None:
+def add_member(
+    session: Session,
+    organisation: Account,
+    user: Account,
+    role: Role,
+    *,
+    actor: Account | None = None,
+) -> None:
     """Give a user a role in an organisation, in place of the one it had."""
     session.merge(Membership(organisation_id=organisation.id, user_id=user.id, role=role))
+    audit.record(session, actor, "member.set", organisation.name, user=user.name, role=role)
     session.flush()
+
+
+def remove_member(
+    session: Session, organisation: Account, user: Account, *, actor: Account | None = None
+) -> None:
+    """End a membership, if there is one."""
+    row = session.get(Membership, (organisation.id, user.id))
+    if row is not None:
+        session.delete(row)
+        audit.record(session, actor, "member.remove", organisation.name, user=user.name)
+        session.flush()
+
+
+def members(session: Session, organisation: Account) -> list[tuple[Account, Role]]:
+    """Return the members of an organisation, by name, each with the role."""
+    rows = session.execute(
+        select(Account, Membership.role)
+        .join(Membership, Membership.user_id == Account.id)
+        .where(Membership.organisation_id == organisation.id)
+        .order_by(Account.name)
+    )
+    return [(user, _role(role)) for user, role in rows]
+
+
+def set_operator(
+    session: Session, user: Account, operator: bool, *, actor: Account | None = None
+) -> None:
+    """Make a user an operator of the hub, who may do everything, or no longer one."""
+    user.is_operator = operator
+    audit.record(session, actor, "account.operator", user.name, operator=operator)
+
+
+def disable(session: Session, account: Account, *, actor: Account | None = None) -> None:
+    """Let nobody act as this account any more; its adapters, scores and history stay."""
+    if account.disabled_at is None:
+        account.disabled_at = now()
+        audit.record(session, actor, "account.disable", account.name)
+
+
+def enable(session: Session, account: Account, *, actor: Account | None = None) -> None:
+    """Take `disable` back. Tokens that have neither expired nor been revoked are good again."""
+    if account.disabled_at is not None:
+        account.disabled_at = None
+        audit.record(session, actor, "account.enable", account.name)
+
+
+def every(session: Session, kind: str) -> list[tuple[Account, int]]:
+    """Return users or organisations by name, each with how many adapters it owns."""
+    owned = (
+        select(Adapter.owner_id, func.count().label("count"))
+        .where(Adapter.removed_at.is_(None))
+        .group_by(Adapter.owner_id)
+        .subquery()
+    )
+    rows = session.execute(
+        select(Account, func.coalesce(owned.c.count, 0))
+        .outerjoin(owned, owned.c.owner_id == Account.id)
+        .where(Account.kind == kind)
+        .order_by(Account.name)
+    )
+    return [(account, int(count)) for account, count in rows]
 
 
 def organisations(session: Session, user: Account) -> list[tuple[Account, Role]]:
@@ -146,6 +287,14 @@ def lock(session: Session, account: Account) -> None:
     """Make others that lock this account wait until the transaction ends."""
     row = select(Account.id).where(Account.id == account.id)
     session.execute(row.with_for_update(key_share=True))
+
+
+def get(session: Session, name: str, kind: str | None = None) -> Account:
+    """Return an account by name. Raises AccountNotFound."""
+    account = find(session, name)
+    if account is None or kind not in (None, account.kind):
+        raise AccountNotFound(f"no {kind or 'account'} is called {name!r} here")
+    return account
 
 
 def find(session: Session, name: str) -> Account | None:
@@ -174,7 +323,7 @@ def fitting_name(text: str) -> str:
     return f"user-{name}" if name in names.RESERVED_OWNERS else name or "user"
 
 
-def _create(session: Session, account: Account) -> Account:
+def _create(session: Session, account: Account, actor: Account | None) -> Account:
     # Two that ask first and insert later would both be told yes; the constraint cannot be raced.
     try:
         with session.begin_nested():
@@ -183,7 +332,7 @@ def _create(session: Session, account: Account) -> Account:
         if find(session, account.name) is None:
             raise
         raise NameTaken(account.name) from error
-    audit.record(session, account, "account.create", account.name, kind=account.kind)
+    audit.record(session, actor or account, "account.create", account.name, kind=account.kind)
     return account
 
 

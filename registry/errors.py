@@ -14,6 +14,8 @@ RegistryError
 ├── VersionWithheld        the version there was, was quarantined or removed
 ├── FileNotInRevision      the revision has no such file
 ├── BaseModelNotFound      no base model is registered under that name or digest
+├── InvalidPassword        a password is too short or too long
+├── AccountNotFound        no user or organisation of that name
 ├── NameTaken              the name is, or once was, in use
 ├── VersionExists          published versions are immutable
 ├── WrongVersionNumber     the number does not match what changed; carries the number to use
@@ -180,6 +182,18 @@ class BaseModelNotFound(RegistryError, LookupError):
     """No base model is registered under that name or digest."""
 
     code = "base_model_not_found"
+
+
+class InvalidPassword(RegistryError, ValueError):
+    """A password is too short or too long."""
+
+    code = "invalid_password"
+
+
+class AccountNotFound(RegistryError, LookupError):
+    """No user or organisation is called so."""
+
+    code = "account_not_found"
 
 
 class NameTaken(RegistryError):

@@ -77,6 +77,8 @@ class Account(Base):
     password_hash: Mapped[str | None] = mapped_column(String(200))
     is_operator: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    disabled_at: Mapped[datetime | None]
+    """Since when nobody may act as this account; what it owns and did stays."""
 
 
 class Membership(Base):
@@ -101,11 +103,25 @@ class Token(Base):
     label: Mapped[str] = mapped_column(String(100))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     role: Mapped[str] = mapped_column(String(8), default="write")
+    purpose: Mapped[str] = mapped_column(String(16), default="access", server_default="access")
+    """`access` for clients, `session` of a browser, or `invitation` to choose a password."""
     created_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
 
     account: Mapped[Account] = relationship()
+
+
+class LoginFailure(Base):
+    """A password that was wrong, kept for as long as it counts."""
+
+    __tablename__ = "login_failures"
+    __table_args__ = (Index("ix_login_failures_subject_at", "subject", "at"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    subject: Mapped[str] = mapped_column(String(64))
+    """The digest of what is counted: a name, with or without the address it was tried from."""
+    at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Adapter(Base):

@@ -20,6 +20,7 @@ RESERVED_OWNERS = frozenset(
     {
         *("admin", "api", "docs", "health", "login", "metrics", "oauth", "search", "static"),
         *("datasets", "leaderboards", "matrix", "models", "setups", "spaces"),
+        *("account", "base-models", "hub", "logout"),
     }
 )
 """First parts of paths that the server answers itself, or that Hub clients take to be special."""

@@ -242,6 +242,9 @@ def commit(
         session, adapter, tree, parent=previous, author=author, title=title, message=message
     )
     point(session, adapter, "branch", branch, revision)
+    audit.record(
+        session, author, "revision.commit", adapter.name, branch=branch, revision=revision.id
+    )
     if not branch.startswith(INCOMING):
         adapter.updated_at = revision.created_at
     return revision

@@ -1,21 +1,41 @@
 """What an operator may set, by environment variables that begin with `HUB_`."""
 
 import os
+import re
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from registry.acceptance import MIB, Limits
+from registry.quotas import Quotas
+
+PREFIX = "HUB_"
+
+_USERINFO = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting as it is shown: never a secret."""
+
+    variable: str
+    value: str
+    source: Literal["default", "environment", "command line"]
+    meaning: str
 
 
 class Settings(BaseSettings):
     """Everything has a default with which a hub works on one machine, in one folder."""
 
-    model_config = SettingsConfigDict(env_prefix="HUB_", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", use_attribute_docstrings=True
+    )
 
     data: Path = Path("hub-data")
     """Where the embedded database, the blobs and the secret lie unless told otherwise."""
@@ -34,12 +54,21 @@ class Settings(BaseSettings):
     inline_limit: int = Field(64 * MIB, ge=1)
     """Largest file that may travel inside a commit. Above it a client must use LFS."""
     file_limit: int = Field(2 * 1024 * MIB, ge=1)
+    """Bytes of one file."""
     revision_files: int = Field(2_000, ge=1)
+    """Files of one revision."""
     revision_bytes: int = Field(20 * 1024 * MIB, ge=1)
+    """Bytes of one revision."""
     version_files: int = Field(64, ge=1)
+    """Files of a revision that gets a version number."""
+    owner_bytes: int | None = Field(None, ge=0)
+    """Bytes that one owner's adapters may take together, equal files counted once; None: no end."""
+    owner_adapters: int | None = Field(None, ge=0)
+    """Adapters that one owner may have; None: no end."""
     multipart_above: int = Field(256 * MIB, ge=1)
     """Larger LFS objects are sent in parts, so that a cut costs one part."""
     part_size: int = Field(64 * MIB, ge=1)
+    """Bytes of one such part."""
     evidence_limit: int = Field(64 * MIB, ge=1)
     """Largest file that may be sent as the evidence of a verified score."""
     upload_lifetime: int = Field(3600, ge=1)
@@ -47,6 +76,11 @@ class Settings(BaseSettings):
     redirect_downloads: bool = False
     """Send clients to the bucket for file contents. Needs a bucket they can reach."""
     page_size: int = Field(100, ge=1, le=1000)
+    """Adapters on one page of a list that a Hub client asks for."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """`info` logs each request as one line of JSON, on standard error."""
+    metrics_token: SecretStr | None = None
+    """What `/metrics` asks for as a bearer token; None: everybody may read it."""
 
     @property
     def database(self) -> str:
@@ -58,6 +92,28 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         return Limits(self.file_limit, self.revision_files, self.revision_bytes)
 
+    @property
+    def quotas(self) -> Quotas:
+        return Quotas(self.owner_bytes, self.owner_adapters)
+
+    def summary(self) -> list[Setting]:
+        """Return every setting with its value, where that comes from, and what it means."""
+        return [
+            Setting(
+                variable=PREFIX + name.upper(),
+                value=_shown(getattr(self, name)),
+                source=self._source(name),
+                meaning=" ".join((field.description or "").split()),
+            )
+            for name, field in type(self).model_fields.items()
+        ]
+
+    def _source(self, name: str) -> Literal["default", "environment", "command line"]:
+        if name not in self.model_fields_set:
+            return "default"
+        read = type(self)().model_dump()[name] if PREFIX + name.upper() in os.environ else None
+        return "environment" if read == getattr(self, name) else "command line"
+
     def signing_key(self) -> bytes:
         """Return the secret; without one, make it once and keep it in the data folder."""
         if self.secret is not None:
@@ -67,6 +123,17 @@ class Settings(BaseSettings):
             self.data.mkdir(parents=True, exist_ok=True)
             _create_once(path, secrets.token_hex(32).encode())
         return path.read_bytes()
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, SecretStr):
+        return "set, not shown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    # A database's address may hold its password.
+    return _USERINFO.sub(r"\1:***@", str(value)).partition("?")[0]
 
 
 def _create_once(path: Path, content: bytes) -> None:

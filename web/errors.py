@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from registry.errors import (
+    AccountNotFound,
     AdapterNotFound,
     BaseModelNotFound,
     BlobMissing,
@@ -19,6 +20,7 @@ from registry.errors import (
     InvalidBaseModel,
     InvalidName,
     InvalidPackage,
+    InvalidPassword,
     InvalidQuery,
     InvalidRecipe,
     InvalidScore,
@@ -46,12 +48,14 @@ log = logging.getLogger("hub.errors")
 STATUS: dict[type[RegistryError], int] = {
     InvalidName: 422,
     InvalidPackage: 422,
+    InvalidPassword: 422,
     InvalidQuery: 422,
     InvalidBaseModel: 422,
     InvalidRecipe: 422,
     InvalidScore: 422,
     ScoreExists: 409,
     ExternalOnly: 404,
+    AccountNotFound: 404,
     AdapterNotFound: 404,
     RevisionNotFound: 404,
     FileNotInRevision: 404,

@@ -38,3 +38,20 @@ def test_workers_that_start_together_agree_on_the_secret(tmp_path):
     assert len(keys[0]) == 64
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["secret"]
     assert stat.S_IMODE((tmp_path / "new" / "secret").stat().st_mode) == 0o600
+
+
+def test_the_summary_says_what_each_means_and_no_secret(monkeypatch):
+    monkeypatch.setenv("HUB_SECRET", "topsecret")
+    monkeypatch.setenv("HUB_METRICS_TOKEN", "topsecret")
+    monkeypatch.setenv("HUB_DATABASE_URL", "postgresql://hub:topsecret@db/hub?password=topsecret")
+    monkeypatch.setenv("HUB_PAGE_SIZE", "50")
+    settings = Settings().model_copy(update={"public_url": "https://hub.example.org"})
+    found = {each.variable: each for each in settings.summary()}
+    assert "topsecret" not in repr(found)
+    assert found["HUB_SECRET"].value == "set, not shown"
+    assert found["HUB_DATABASE_URL"].value == "postgresql://hub:***@db/hub"
+    assert (found["HUB_PAGE_SIZE"].value, found["HUB_PAGE_SIZE"].source) == ("50", "environment")
+    assert found["HUB_PUBLIC_URL"].source == "command line"
+    assert found["HUB_FILE_LIMIT"].source == "default"
+    assert len(found) == len(Settings.model_fields)
+    assert all(each.meaning.endswith(".") for each in found.values())

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -13,10 +14,11 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from registry import accounts, revisions, search
+from registry import accounts, quotas, revisions, search
 from registry.acceptance import MIB, Limits, check_file, sniff
 from registry.errors import RevisionNotFound, UploadRefused, UploadTooLarge
 from registry.models import Account, Adapter, Revision
+from registry.settings import Settings
 from web.deps import (
     AppSettings,
     BaseUrl,
@@ -70,6 +72,7 @@ def preupload(
     if head is None and not revision.startswith(revisions.INCOMING):
         raise RevisionNotFound(adapter.name, revision)
     _refuse_early(body.files, settings.limits)
+    quotas.check_room(session, adapter.owner, settings.quotas, _new_bytes(body.files, head))
     limit = settings.inline_limit if _client_version(request) >= XET_ONLY else SMALL
     modes = {file.path: "regular" if file.size <= limit else "lfs" for file in body.files}
     present = _present(head)
@@ -157,8 +160,11 @@ class _Target:
 
     def commit(self, body: CommitBody) -> tuple[str, str]:
         """Return the new revision's id, and the adapter's present name."""
-        with self.request.app.state.sessions.begin() as session:
+        settings: Settings = self.request.app.state.settings
+        with ExitStack() as stack:
+            session = stack.enter_context(self.request.app.state.sessions.begin())
             adapter, author = self._authorised(session)
+            stack.enter_context(quotas.enforced(session, adapter.owner, settings.quotas))
             for blob in body.stored:
                 revisions.record_upload(session, adapter, blob)
             revision = revisions.commit(
@@ -170,7 +176,7 @@ class _Target:
                 message=body.description,
                 author=author,
                 parent=body.parent,
-                limits=self.request.app.state.settings.limits,
+                limits=settings.limits,
             )
             if self.branch == revisions.MAIN and search.newest_version(session, adapter.id) is None:
                 # Until something is published, the card alone says what the adapter is.
@@ -203,6 +209,12 @@ def _refuse_early(files: list[FileIn], limits: Limits) -> None:
             problems.append(str(error))
     if problems:
         raise UploadRefused("; ".join(problems))
+
+
+def _new_bytes(files: list[FileIn], head: Revision | None) -> int:
+    """Return how many bytes are surely new: a file of the size it has now may be unchanged."""
+    present = {} if head is None else {file.path: file.blob.size for file in head.files}
+    return sum(file.size for file in files if present.get(file.path) != file.size)
 
 
 def _sample(file: FileIn) -> bytes:

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from registry import revisions
+from registry import quotas, revisions
 from registry.blobs import BlobStore, Draft, StoredBlob
 from registry.errors import BlobMissing, DigestMismatch, NotAllowed
 from registry.models import Adapter, Blob, Upload
@@ -70,10 +70,17 @@ def batch(
         return _answer({"message": "only uploads by sha256; download by /resolve/"}, status=501)
     offers = _Offers(request.app.state.signer, settings, base, adapter.id)
     in_parts = "multipart" in body.transfers
-    objects = []
-    for item in body.objects:
-        known = revisions.may_attach(session, adapter, item.oid, caller.account)
-        objects.append(item.model_dump() if known else offers.offer(item, in_parts=in_parts))
+    known = {
+        item.oid
+        for item in body.objects
+        if revisions.may_attach(session, adapter, item.oid, caller.account)
+    }
+    wanted = {item.oid: item.size for item in body.objects if item.oid not in known}
+    quotas.check_room(session, adapter.owner, settings.quotas, sum(wanted.values()))
+    objects = [
+        item.model_dump() if item.oid in known else offers.offer(item, in_parts=in_parts)
+        for item in body.objects
+    ]
     return _answer({"transfer": "multipart" if in_parts else "basic", "objects": objects})
 
 
@@ -224,7 +231,9 @@ def _append(draft: Draft, blobs: BlobStore, upload: str, number: int, etag: str 
 
 def _record(request: Request, adapter_id: int, blob: StoredBlob) -> None:
     with request.app.state.sessions.begin() as session:
-        revisions.record_upload(session, session.get_one(Adapter, adapter_id), blob)
+        adapter = session.get_one(Adapter, adapter_id)
+        with quotas.enforced(session, adapter.owner, request.app.state.settings.quotas):
+            revisions.record_upload(session, adapter, blob)
 
 
 def _answer(body: dict[str, Any], status: int = 200) -> Response:

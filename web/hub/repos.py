@@ -7,11 +7,19 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from registry import accounts, listing, revisions
+from registry import accounts, listing, quotas, revisions
 from registry.blobs import BlobStore
 from registry.errors import AdapterNotFound, NameTaken, NotAllowed, UploadRefused
 from registry.models import Adapter, Revision
-from web.deps import BaseUrl, Blobs, DatabaseSession, OptionalCaller, Quoted, RequiredCaller
+from web.deps import (
+    AppSettings,
+    BaseUrl,
+    Blobs,
+    DatabaseSession,
+    OptionalCaller,
+    Quoted,
+    RequiredCaller,
+)
 from web.hub import shapes
 from web.hub.repository import AdministeredAdapter, VisibleAdapter, WritableAdapter, card_of
 
@@ -38,14 +46,21 @@ class RepoIn(BaseModel):
 
 
 @router.post("/api/repos/create")
-def create(body: RepoIn, caller: RequiredCaller, session: DatabaseSession, base: BaseUrl) -> Any:
+def create(
+    body: RepoIn,
+    caller: RequiredCaller,
+    session: DatabaseSession,
+    settings: AppSettings,
+    base: BaseUrl,
+) -> Any:
     name = body.full_name(caller)
     owner = accounts.find(session, name.partition("/")[0])
     if owner is None:
         raise NotAllowed(f"there is no account {name.partition('/')[0]!r} here to own {name}")
     accounts.require_owner(session, caller, owner, "write", subject=name)
     try:
-        adapter = revisions.create_adapter(session, caller.account, name, _visibility(body))
+        with quotas.enforced(session, owner, settings.quotas):
+            adapter = revisions.create_adapter(session, caller.account, name, _visibility(body))
     except NameTaken as error:
         return _taken(session, name, caller, base, error)
     return {"url": f"{base}/{adapter.name}", "name": adapter.name, "id": str(adapter.id)}
@@ -79,7 +94,11 @@ class MoveIn(BaseModel):
 
 @router.post("/api/repos/move")
 def move(
-    body: MoveIn, caller: RequiredCaller, session: DatabaseSession, base: BaseUrl
+    body: MoveIn,
+    caller: RequiredCaller,
+    session: DatabaseSession,
+    settings: AppSettings,
+    base: BaseUrl,
 ) -> dict[str, Any]:
     adapter = revisions.find_adapter(session, body.fromRepo, caller.account)
     accounts.require(session, caller, adapter, "admin")
@@ -87,7 +106,8 @@ def move(
     if owner is None:
         raise NotAllowed(f"there is no account to own {body.toRepo}")
     accounts.require_owner(session, caller, owner, "admin", subject=body.toRepo)
-    revisions.rename(session, adapter, body.toRepo, caller.account)
+    with quotas.enforced(session, owner, settings.quotas):
+        revisions.rename(session, adapter, body.toRepo, caller.account)
     return {"success": True, "url": f"{base}/{adapter.name}"}
 
 

@@ -5,6 +5,12 @@ import click
 from cli.framework import LazyGroup
 
 COMMANDS = {
+    "user": "Add, list, invite and disable users.",
+    "token": "Create, list and revoke tokens of any user.",
+    "org": "Create organisations, and say who may do what in their names.",
+    "audit": "Show who changed what, and when, the newest first.",
+    "settings": "Show the settings, where each comes from, and what it means; never a secret.",
+    "quarantine": "Withhold a version from everybody, locks included, until it is given back.",
     "migrate": "Bring the database to the schema of this release.",
 }
 
