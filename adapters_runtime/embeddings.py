@@ -62,7 +62,7 @@ class EmbeddingMethods:
 
         The configuration's `vocab_size` becomes theirs. Raises EmbeddingsNotLoaded.
         """
-        self._tables().use(name)
+        bank_of(self).use_table(name)  # type: ignore[arg-type]
         self._note_vocabulary()
 
     @property
@@ -77,7 +77,7 @@ class EmbeddingMethods:
 
     def save_embeddings(self, path: str | Path, name: str, tokenizer: Any = None) -> None:
         """Write embeddings, and the tokenizer they are for, to a folder."""
-        embeddings.save(Path(path), self._tables()[name], tokenizer)
+        embeddings.save(self, Path(path), name, tokenizer)  # type: ignore[arg-type]
 
     def load_embeddings(self, path: str | Path, name: str) -> Any:
         """Read a folder that `save_embeddings` wrote, activate them, and return their tokenizer.
@@ -85,10 +85,11 @@ class EmbeddingMethods:
         None is returned when the folder has no tokenizer. A folder of AdapterHub's library is read
         too, without running what is in it. Raises FormatError and EmbeddingsExist.
         """
-        weight, tokenizer = embeddings.read(Path(path))
-        self._tables().add_table(name, weight)
+        found = embeddings.read(Path(path))
+        self._tables().add_table(name, found.weight)
+        self._tables().origins[name] = found.origin
         self.set_active_embeddings(name)
-        return tokenizer
+        return found.tokenizer
 
     def _tables(self) -> TokenTables:
         return bank_of(self).tables  # type: ignore[arg-type]

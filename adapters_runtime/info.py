@@ -33,6 +33,8 @@ class AdapterInfo:
     """Layers that were left out when it was loaded."""
     setup: AdapterCompositionBlock | None = None
     """The set-up it was trained in."""
+    embeddings: dict[str, Any] | None = None
+    """`ref` and `content` of the token embeddings in training; None where they were the base's."""
     requires: dict[str, Any] | None = None
     """Partner slot -> requirement, as in hub_adapter.json; None: follows from `setup`."""
 

@@ -131,7 +131,7 @@ class AdapterTrainer(Trainer):
         for name in self.trained_heads():
             self.adapted.save_head(files.folder_within(target, name), name)
         if (table := self._trained_table()) is not None:
-            embeddings.save(target / _TABLE, table, None)
+            embeddings.write_weight(target / _TABLE, table)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(str(target))
         torch.save(self.args, target / TRAINING_ARGS_NAME)
@@ -152,7 +152,7 @@ class AdapterTrainer(Trainer):
         table = self._trained_table()
         if table is not None and (source / _TABLE).is_dir():
             with torch.no_grad():
-                table.copy_(embeddings.read(source / _TABLE)[0])
+                table.copy_(embeddings.read(source / _TABLE).weight)
 
     def _load_best_model(self) -> None:
         best = self.state.best_model_checkpoint

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from adapters_runtime.configs import AdapterConfig, signature
@@ -11,32 +11,29 @@ from adapters_runtime.errors import AdapterError
 from adapters_runtime.shapes import (
     BaseDescription,
     Shape,
-    expected_head_tensors,
     expected_tensors,
-    tied_head_tensors,
     without_copies,
 )
+from registry import heads
 from registry.errors import InvalidPackage
+from registry.heads import local_name
 from registry.packages import Check, Package
-from registry.schemas import HeadEntry, Signature
+from registry.schemas import HeadEntry, Kind, Signature
 from registry.structure import Weights, compare, read_weights
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter.safetensors"
-HEAD_CONFIG = "head_config.json"
-HEAD_WEIGHTS = "model_head.safetensors"
 
-_LONGEST_NAME = 200
 _POOL, _NORM = "prefix_tuning.", ".adapter_norm_before."
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
 # Under these the format keeps everything by the adapter's local name.
 _CONTAINERS = (
     "adapters|invertible_adapters|shared_parameters|loras|prefix_tunings|prefix_gates|refts"
-    "|prompt_tunings|embedding_rows|heads"
+    "|prompt_tunings|embedding_rows|heads|adapter_fusion_layer"
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contents:
     """What a layout's reader makes of a folder."""
 
@@ -51,8 +48,10 @@ class Contents:
     """The files whose tensors belong to the adapter."""
     local_names: tuple[str, ...]
     """Names that tensors carry; another choice of them makes no other adapter."""
-    copies: Mapping[str, str]
+    copies: Mapping[str, str] = field(default_factory=dict)
     """Tensor -> the one that it repeats; files of ours have none, AdapterHub's some."""
+    kind: Kind | None = None
+    """What such a folder always holds; None where only hub_adapter.json can tell."""
 
 
 def read(
@@ -63,16 +62,16 @@ def read(
     `document` is adapter_config.json. Raises InvalidPackage where there is no going on; what else
     is wrong is noted in `check`.
     """
-    config, name = _configuration(document), _local_name(document)
+    config, name = _configuration(document), local_name(document, CONFIG)
     if base is not None:
-        _check_model(document, base, check)
+        check_model(document, base, CONFIG, check)
     if WEIGHTS not in package:
         check.problem(WEIGHTS, "is missing; save the adapter with use_safetensors=True")
     copies: dict[str, str] = {}
     if weights := read_weights(package, WEIGHTS, check) if WEIGHTS in package else None:
         copies = _copies(weights.tensors)
         _check_adapter(weights.without(copies), name, config, base, check)
-    head = _read_head(package, base, check)
+    head = heads.read(package, base, check)
     offered = _signature(config, base, check)
     return Contents(
         layout="adapterhub",
@@ -81,8 +80,8 @@ def read(
         model_type=base.model_type if base else _text(document.get("model_type")),
         signature=offered,
         head=head,
-        weights=tuple(file for file in (WEIGHTS, HEAD_WEIGHTS) if file in package),
-        local_names=tuple({name, *_head_name(package)}),
+        weights=tuple(file for file in (WEIGHTS, heads.WEIGHTS) if file in package),
+        local_names=tuple({name, *heads.local_names(package)}),
         copies=copies,
     )
 
@@ -108,24 +107,20 @@ def _configuration(document: Mapping[str, Any]) -> AdapterConfig:
         raise InvalidPackage([f"{CONFIG}: config: {error}"]) from error
 
 
-def _local_name(document: Mapping[str, Any], file: str = CONFIG) -> str:
-    name = document.get("name")
-    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
-        raise InvalidPackage([f"{file}: name is {name!r}; it is the name that the tensors carry"])
-    return name
-
-
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _check_model(document: Mapping[str, Any], base: BaseDescription, check: Check) -> None:
+def check_model(
+    document: Mapping[str, Any], base: BaseDescription, file: str, check: Check
+) -> None:
+    """Note where a folder's description and its base disagree."""
     model_type = document.get("model_type")
     if model_type not in (None, base.model_type):
-        check.problem(CONFIG, f"model_type is {model_type!r}, that of the base {base.model_type!r}")
+        check.problem(file, f"model_type is {model_type!r}, that of the base {base.model_type!r}")
     widths = [base.config[key] for key in _WIDTHS if key in base.config]
     if widths and (width := document.get("hidden_size")) not in [None, *widths]:
-        check.problem(CONFIG, f"hidden_size is {width!r}, that of the base {widths[0]!r}")
+        check.problem(file, f"hidden_size is {width!r}, that of the base {widths[0]!r}")
 
 
 def _check_adapter(
@@ -140,13 +135,13 @@ def _check_adapter(
         check.problem(CONFIG, f"config: {error}")
         return
     source = f"the configuration, on this {base.model_type},"
-    compare(weights, _as_in_file(expected, weights.tensors, prefix), check, source=source)
+    compare(weights, as_in_file(expected, weights.tensors, prefix), check, source=source)
 
 
-def _as_in_file(
+def as_in_file(
     expected: Mapping[str, Shape], found: Collection[str], prefix: str
 ) -> dict[str, Shape]:
-    """Return the expected tensors under the names that the file uses.
+    """Return expected tensors of a base under the names that the file uses.
 
     Files of models without a head have no prefix, since such a model is its own base.
     """
@@ -178,72 +173,3 @@ def _signature(config: AdapterConfig, base: BaseDescription | None, check: Check
         check.problem(CONFIG, f"config: {error}")
         return Signature()
     return Signature.model_validate(known | ({} if base else {"layers": None}))
-
-
-# --- head ----------------------------------------------------------------------------------------
-
-
-def _read_head(package: Package, base: BaseDescription | None, check: Check) -> HeadEntry | None:
-    present = [file for file in (HEAD_CONFIG, HEAD_WEIGHTS) if file in package]
-    if len(present) == 1:
-        other = HEAD_WEIGHTS if present == [HEAD_CONFIG] else HEAD_CONFIG
-        check.problem(other, f"is missing, but there is {present[0]}; both or neither")
-    if len(present) < 2:
-        return None
-    document = package.read_json(HEAD_CONFIG)
-    config, name = document.get("config"), _local_name(document, HEAD_CONFIG)
-    if not isinstance(config, dict):
-        check.problem(HEAD_CONFIG, "config is missing, or no object; save the head again")
-        return None
-    if not isinstance(kind := config.get("head_type"), str):
-        check.problem(HEAD_CONFIG, f"config.head_type is {kind!r}, which names no kind of head")
-        return None
-    if weights := read_weights(package, HEAD_WEIGHTS, check):
-        _check_head(weights, name, config, base, check)
-    outputs = config.get("num_labels")
-    return HeadEntry(
-        type=kind,
-        outputs=outputs if type(outputs) is int else None,
-        labels=_labels(config, check),
-        configuration=config,
-    )
-
-
-def _head_name(package: Package) -> tuple[str, ...]:
-    if HEAD_CONFIG not in package:
-        return ()
-    return (_local_name(package.read_json(HEAD_CONFIG), HEAD_CONFIG),)
-
-
-def _check_head(
-    weights: Weights,
-    name: str,
-    config: Mapping[str, Any],
-    base: BaseDescription | None,
-    check: Check,
-) -> None:
-    if base is None:
-        return
-    try:
-        expected = expected_head_tensors(name, config, base)
-        tied = tied_head_tensors(name, config, base)
-    except (AdapterError, ArithmeticError) as error:
-        check.problem(HEAD_CONFIG, f"config: {error}")
-        return
-    present = {key: shape for key, shape in tied.items() if key in weights.tensors}
-    compare(weights, expected | present, check, source="the head's configuration")
-
-
-def _labels(config: Mapping[str, Any], check: Check) -> tuple[str, ...] | None:
-    """Return the labels by class index, or None when they have only numbers."""
-    ids = config.get("label2id")
-    if ids is None:
-        return None
-    if not isinstance(ids, dict) or sorted(map(repr, ids.values())) != sorted(
-        map(repr, range(len(ids)))
-    ):
-        check.problem(HEAD_CONFIG, "label2id does not give the classes numbers from 0 upwards")
-        return None
-    labels = tuple(sorted(ids, key=ids.__getitem__))
-    numbered = tuple(f"LABEL_{index}" for index in range(len(labels)))
-    return None if labels == numbered else labels

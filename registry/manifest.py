@@ -11,7 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from adapters_runtime.shapes import BaseDescription
-from registry import adapterhub, frontmatter, names, peft, strictjson
+from registry import (
+    adapterhub,
+    frontmatter,
+    fusion_folder,
+    layouts,
+    names,
+    setup_package,
+    strictjson,
+)
 from registry.adapterhub import CONFIG, Contents
 from registry.errors import InvalidName, InvalidPackage
 from registry.packages import LARGEST_CONFIGURATION, MOST_FILES, Check, Package
@@ -87,16 +95,26 @@ def claimed_base(package: Package) -> BaseIdentity:
     hub = _read_hub(package, check) if HUB in package else None
     if hub is not None and (hub.base.body or hub.base.name):
         return hub.base
+    if setup_package.is_setup(package):
+        return _base_of_parts(package, check)
     document: dict[str, Any] = {}
-    if CONFIG in package:
-        with check.noting():
-            document = package.read_json(CONFIG, limit=LARGEST_CONFIGURATION)
+    with check.noting():
+        document = layouts.description(package)
     name = document.get("base_model_name_or_path") or document.get("model_name")
     revision = document.get("revision")
     return BaseIdentity(
         name=name if isinstance(name, str) else None,
         revision=revision if isinstance(revision, str) else None,
     )
+
+
+def _base_of_parts(package: Package, check: Check) -> BaseIdentity:
+    """Return the base that a set-up's lock names, or its parts; all of them must name one."""
+    with check.noting():
+        if (lock := setup_package.read_lock(package)) is not None:
+            return lock.base
+    bases = [claimed_base(part) for _, part in setup_package.parts(package)]
+    return next((base for base in bases if base.body), bases[0] if bases else BaseIdentity())
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -112,21 +130,19 @@ def _check_files(package: Package, check: Check) -> None:
                 "is a pickle, which can run code when it is loaded; save with use_safetensors=True "
                 "or run 'hubctl convert' on the folder",
             )
-    if CONFIG not in package:
-        check.problem(CONFIG, "is missing: this is no adapter folder; save_adapter writes one")
 
 
 def _read_contents(package: Package, base: BaseDescription | None, check: Check) -> Contents | None:
     with check.noting():
-        document = package.read_json(CONFIG, limit=LARGEST_CONFIGURATION)
-        read = peft.read if "peft_type" in document else adapterhub.read
-        return read(package, document, base, check)
+        read = setup_package.read if setup_package.is_setup(package) else layouts.read
+        return read(package, base, check)
     return None
 
 
 def _read_hub(package: Package, check: Check) -> HubAdapterFile | None:
     if HUB not in package:
-        check.warn(HUB, "is missing: kind, language and what partners must offer are unknown")
+        if not setup_package.is_setup(package):  # those say what there is to say
+            check.warn(HUB, "is missing: kind, language and what partners must offer are unknown")
         return None
     with check.noting():
         document = package.read_json(HUB, limit=LARGEST_CONFIGURATION)
@@ -169,18 +185,24 @@ def _document(
         check.problem(CONFIG, f"config: a union of too many methods, {contents.method}")
     hub = about.hub or HubAdapterFile(base=BaseIdentity(), signature=Signature())
     signature = _signature(hub.signature, contents.signature, check)
+    if contents.kind not in (None, hub.kind) and hub.kind is not None:
+        check.problem(HUB, f"kind is {hub.kind!r}, but the folder holds a {contents.kind}")
+    if contents.kind == "fusion" and about.hub is not None:
+        fusion_folder.check_members(contents, hub, HUB, check)
+    claimed = claimed_base(package)
+    _check_parts(package, claimed, check)
     if hub.kind == "language" and signature.language is None:
         check.problem(HUB, "signature.language is missing: a language adapter says which")
     datasets = tuple(Dataset(name=name) for name in about.card.words("datasets"))
     return ManifestDocument(
         layout=contents.layout,
-        kind=hub.kind,
+        kind=contents.kind or hub.kind,
         method=contents.method,
         configuration=contents.configuration,
         model_type=contents.model_type,
-        base=_identity(claimed_base(package), about.registered, check),
+        base=_identity(claimed, about.registered, check),
         signature=signature,
-        requires=None if about.hub is None else _requirements(hub, check),
+        requires=_requirements(hub, check) if about.hub or contents.kind == "setup" else None,
         setup=hub.setup,
         head=contents.head,
         languages=_languages(hub, signature, about.card, check),
@@ -190,6 +212,15 @@ def _document(
         files=package.entries(),
         tensors={} if check.problems else _tensors(package, contents, check),
     )
+
+
+def _check_parts(package: Package, claimed: BaseIdentity, check: Check) -> None:
+    """Note the parts of a set-up that are for another base than the set-up."""
+    for slot, part in setup_package.parts(package) if setup_package.is_setup(package) else ():
+        own = claimed_base(part)
+        if None not in (own.body, claimed.body) and own.body != claimed.body:
+            text = f"base.body is {own.body}, that of the set-up {claimed.body}"
+            check.problem(f"{slot}/{HUB}", text)
 
 
 def _identity(claimed: BaseIdentity, registered: BaseIdentity | None, check: Check) -> BaseIdentity:
@@ -300,7 +331,7 @@ def _tensors(
     for file in contents.weights:
         entries = digest_tensors(package, file, check)
         for copy, original in contents.copies.items():
-            entry = entries.pop(copy, None)
+            entry = entries.pop(copy, None) if original in entries else None
             if entry is not None and entry != entries[original]:
                 check.problem(
                     file, f"tensor {copy!r}: is not equal to {original!r}, its first name"

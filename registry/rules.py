@@ -84,8 +84,10 @@ def _by_name(plan: Plan, candidate: Candidate, rule: str) -> Iterator[Finding]:
 def vocabulary(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]:
     """R4: the same token embeddings and tokenizer, unless an embedding slot brings others."""
     rule = "R4 vocabulary"
+    if candidate.kind == "embedding":
+        return  # it brings a vocabulary of its own
     if any(beside in (candidate.requires or {}) for beside in plan.beside):
-        return  # what it was trained with stands beside the tree; R6 compares it
+        return  # what it was trained with stands beside the tree; `tokens` compares it
     found, wanted = candidate.base, plan.base.identity
     if found.embeddings and plan.base.embeddings and found.embeddings not in plan.base.embeddings:
         yield Finding(
@@ -157,7 +159,7 @@ def _misplaced(plan: Plan, slot: str, kind: str | None) -> Iterator[str]:
             f"the slot stands nowhere in the set-up, and a {kind or 'nameless'} adapter has no "
             "effect there; only embedding and head adapters have"
         )
-    if slot in plan.in_tree and kind in ("fusion", *BESIDE):
+    if slot in plan.in_tree and kind in ("fusion", "setup", *BESIDE):
         yield f"a {kind} adapter cannot stand in the tree itself"
 
 
@@ -221,9 +223,10 @@ def partner(plan: Plan, one: Placed, two: Placed) -> Iterator[Finding]:
     if one.slot in plan.fusions:
         return  # R12 is stricter
     wanted = requirement_on(plan, one.adapter, two)
-    stands_on = two.slot in plan.below.get(one.slot, frozenset())
+    below = two.slot in plan.below.get(one.slot, frozenset())
+    stands_on = below or one.slot in plan.beside  # a head reads what leaves the tree
     if wanted is None:
-        if stands_on:
+        if below:
             yield _near(plan, "R6 contract", one, two, _unproven(one.adapter, two.slot))
         return
     if not (stands_on or two.slot in plan.beside):
@@ -291,6 +294,24 @@ def labels(plan: Plan, one: Placed, two: Placed) -> Iterator[Finding]:
     if own is not None and other is not None and own != other:
         text = f"its labels are {', '.join(own)}; those of {two.adapter.ref} are {', '.join(other)}"
         yield Finding("R11 head", one.adapter.ref, text)
+
+
+def tokens(plan: Plan, one: Placed, two: Placed) -> Iterator[Finding]:
+    """R4: beside embeddings of their own, language adapters are for just these, others may be."""
+    rule = "R4 vocabulary"
+    if two.adapter.kind != "embedding" or one.slot not in plan.in_tree:
+        return
+    wanted, of_language = requirement_on(plan, one.adapter, two), one.adapter.kind == "language"
+    if wanted is None:
+        text = f"was trained on the base's own token embeddings, not on {two.adapter.ref}"
+        refused = of_language or plan.options.strict
+        yield Finding(rule, one.adapter.ref, text, refused=refused)
+    elif of_language and wanted.content is None:
+        yield _near(plan, rule, one, two, "does not say which token embeddings it was trained on")
+    elif of_language and wanted.content != two.adapter.content:
+        was = wanted.ref or short(wanted.content)
+        text = f"was trained on the token embeddings {was}, not on {two.adapter.ref}"
+        yield Finding(rule, one.adapter.ref, text)
 
 
 def fusion(plan: Plan, one: Placed, two: Placed) -> Iterator[Finding]:
@@ -381,5 +402,5 @@ def positions(plan: Plan, choice: Choice) -> Iterator[Finding]:
 SLOT_RULES: tuple[SlotRule, ...] = (
     *(state, structure, body, vocabulary, need, invertible, place, head, runtime, licence),
 )
-PAIR_RULES: tuple[PairRule, ...] = (partner, order, labels, fusion)
+PAIR_RULES: tuple[PairRule, ...] = (partner, order, labels, tokens, fusion)
 SETUP_RULES: tuple[SetupRule, ...] = (partners_present, layers_agree, positions)

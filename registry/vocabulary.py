@@ -28,6 +28,10 @@ METHODS = {
     "mam": "Mix-and-Match",
     "unipelt": "UniPELT",
     "union": "Union",
+    "fusion": "AdapterFusion",
+    "head": "Prediction head",
+    "embedding": "Token embeddings",
+    "setup": "Set-up",
 }
 
 KINDS = {

@@ -191,9 +191,18 @@ class AdapterBank(nn.Module):
 
     def _note_training(self, setup: AdapterCompositionBlock) -> None:
         """Remember in which set-up each trainable adapter is trained: its contract says so."""
+        embeddings = self.tables.origin()
         for name in setup.flatten():
             if any(parameter.requires_grad for parameter in self.parameters_of(name)):
-                self.info[name] = replace(self.info[name], setup=setup, requires=None)
+                self.info[name] = replace(
+                    self.info[name], setup=setup, embeddings=embeddings, requires=None
+                )
+
+    def use_table(self, name: str) -> None:
+        """Make token embeddings the active ones; raises EmbeddingsNotLoaded."""
+        self.tables.use(name)
+        if self.activations.own is not None:
+            self._note_training(self.activations.own.setup)
 
     def end_stream_at(self, output_embedding: nn.Module, *, invert: bool) -> None:
         """Tell the stream's adapters which module projects to the vocabulary."""

@@ -40,6 +40,8 @@ class TokenTables(Point):
         super().__init__("", None, activations)
         self.tables = NamedModules()
         self.in_use = OWN
+        self.origins: dict[str, dict[str, Any]] = {}
+        """Name of a table -> `ref` and `content` of the published version that it is."""
         self.lookups = [Outside(module) for module in lookups]
         self.owner: Outside | None = None
         """The model whose active head may bring a table."""
@@ -73,9 +75,9 @@ class TokenTables(Point):
         weight: nn.Parameter = self.lookups[0].module.weight  # type: ignore[assignment]
         return weight
 
-    def add_table(self, name: str, weight: Tensor) -> None:
+    def add_table(self, name: str, weight: Tensor, *, overwrite_ok: bool = False) -> None:
         """Add a table, not active; raises EmbeddingsExist, and ConfigError for another width."""
-        if name in self:
+        if name in self and not (overwrite_ok and name != OWN):
             raise EmbeddingsExist(name)
         own = self.base_table
         if weight.dim() != 2 or weight.shape[1] != own.shape[1]:
@@ -91,6 +93,11 @@ class TokenTables(Point):
         self[name]
         self.in_use = name
 
+    def origin(self) -> dict[str, Any] | None:
+        """Return which published version the active table is; None where it is the base's own."""
+        unknown = {"ref": None, "content": None}
+        return None if self.in_use == OWN else self.origins.get(self.in_use, unknown)
+
     def delete_table(self, name: str) -> None:
         """Remove a table; if it is active the base's own takes its place."""
         if name == OWN:
@@ -99,6 +106,7 @@ class TokenTables(Point):
         if self.in_use == name:
             self.in_use = OWN
         del self.tables[name]
+        self.origins.pop(name, None)
         if not self.tables and self.owner is None:
             self.detach()
 

@@ -1,15 +1,19 @@
 """The folder of token embeddings: their weight, and the tokenizer that they are for."""
 
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoTokenizer
 
+from adapters_runtime import identity
 from adapters_runtime.errors import FormatError
-from adapters_runtime.io import files
+from adapters_runtime.inject.bank import bank_of
+from adapters_runtime.io import files, hub_files
+from adapters_runtime.io.staging import staged
 
 WEIGHT = "embedding.safetensors"
 OLD_WEIGHT = "embedding.pt"
@@ -18,15 +22,36 @@ TOKENIZER = "tokenizer"
 KEY = "weight"
 
 
-def save(folder: Path, weight: Tensor, tokenizer: Any) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_tensors(folder / WEIGHT, {KEY: weight})
+@dataclass(frozen=True)
+class Embeddings:
+    """What a folder holds: the weight is (vocabulary, width), the tokenizer may be missing."""
+
+    weight: Tensor
+    tokenizer: Any
+    origin: dict[str, Any]
+    """`ref` and `content` of the published version that the folder is."""
+
+
+def save(model: nn.Module, folder: Path, name: str, tokenizer: Any) -> None:
+    bank = bank_of(model)
+    weight = bank.tables[name]
+    base = identity.base_identity(model, bank.tokenizer, **bank.base_name)
+    with staged(folder, (WEIGHT, OLD_WEIGHT, *files.HUB_FILES)) as staging:
+        write_weight(staging, weight)
+        files.write_json(staging / files.HUB, hub_files.hub_embedding(base))
+        files.write_json(staging / files.HUB_BASE, hub_files.hub_base(model, base))
     if tokenizer is not None:
         tokenizer.save_pretrained(folder / TOKENIZER)
 
 
-def read(folder: Path) -> tuple[Tensor, Any]:
-    """Return the weight, (vocabulary, width), and the tokenizer or None; raises FormatError."""
+def write_weight(folder: Path, weight: Tensor) -> None:
+    """Write the weight alone, as a checkpoint needs it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_tensors(folder / WEIGHT, {KEY: weight})
+
+
+def read(folder: Path) -> Embeddings:
+    """Read a folder; raises FormatError."""
     weight = _weight(folder)
     if weight.dim() != 2 or not weight.is_floating_point():
         raise FormatError(f"{folder} holds no embedding, but {weight.dtype} {list(weight.shape)}")
@@ -37,7 +62,8 @@ def read(folder: Path) -> tuple[Tensor, Any]:
             f"the tokenizer in {folder} has {len(tokenizer)} tokens, but there are only "
             f"{len(weight)} vectors"
         )
-    return weight, tokenizer
+    origin = files.read_json(folder / files.ORIGIN) if (folder / files.ORIGIN).is_file() else {}
+    return Embeddings(weight, tokenizer, {key: origin.get(key) for key in ("ref", "content")})
 
 
 def _weight(folder: Path) -> Tensor:

@@ -29,7 +29,8 @@ ORIGIN = "hub_origin.json"
 """Ours: which published version a pulled folder is."""
 LOCK = "hub_lock.json"
 
-ADAPTER_FILES = (CONFIG, *WEIGHTS, HEAD_CONFIG, *HEAD_WEIGHTS, INTERFACE, HUB, HUB_BASE, ORIGIN)
+HUB_FILES = (HUB, HUB_BASE, ORIGIN)
+ADAPTER_FILES = (CONFIG, *WEIGHTS, HEAD_CONFIG, *HEAD_WEIGHTS, INTERFACE, *HUB_FILES)
 """What a saved adapter consists of: saving it again replaces all of these."""
 
 FORMAT_VERSION = "adapters.1.3.0"

@@ -1,17 +1,19 @@
 """A fusion's folder: AdapterHub's files. It names its members, which have folders of their own."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from adapters_runtime import fusing
+from adapters_runtime import fusing, identity
 from adapters_runtime.architectures import Architecture
 from adapters_runtime.configs import AdapterFusionConfig
 from adapters_runtime.errors import FormatError, TensorMismatch
-from adapters_runtime.inject.bank import bank_of, base_of
-from adapters_runtime.io import files, folder, keys
+from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of
+from adapters_runtime.io import files, folder, hub_files, keys
 from adapters_runtime.io.filling import check_tensors
 from adapters_runtime.io.staging import staged
 
@@ -26,7 +28,8 @@ def save(model: "PreTrainedModel", target: Path, name: str, meta: dict[str, Any]
     bank = bank_of(model)
     fusion = bank.require_fusion(name)
     prefix = "" if base_of(model) is model else f"{bank.architecture.base_prefix}."
-    with staged(target, (CONFIG, *WEIGHTS)) as staging:
+    base = identity.base_identity(model, bank.tokenizer, **bank.base_name)
+    with staged(target, (CONFIG, *WEIGHTS, *files.HUB_FILES)) as staging:
         document = {
             **folder.description(model, name),
             "config": fusion.config.to_dict(),
@@ -37,6 +40,8 @@ def save(model: "PreTrainedModel", target: Path, name: str, meta: dict[str, Any]
         files.write_json(staging / CONFIG, document)
         tensors = {prefix + key: tensor for key, tensor in fusing.saved_tensors(bank, name)}
         files.write_tensors(staging / WEIGHTS[0], tensors)
+        files.write_json(staging / files.HUB, hub_files.hub_fusion(model, name, base))
+        files.write_json(staging / files.HUB_BASE, hub_files.hub_base(model, base))
 
 
 def _temperature(bank: Any, name: str) -> dict[str, float]:
@@ -46,33 +51,73 @@ def _temperature(bank: Any, name: str) -> dict[str, float]:
     return {"temperature": float(next(m.temperature for _, m in fusing.modules_of(bank, name)))}
 
 
+@dataclass
+class Prepared:
+    """A fusion that was read, checked and built, but that nobody can see yet."""
+
+    bank: AdapterBank
+    temporary: str
+    name: str
+    members: tuple[str, ...]
+    tensors: dict[str, Tensor]
+    temperature: float
+
+    def install(self) -> str:
+        """Give the fusion its name, in the place of one that has it; this cannot fail."""
+        if self.name in self.bank.fusions:
+            fusing.remove(self.bank, self.name)
+        fusing.rename(self.bank, self.temporary, self.name)
+        fusion = self.bank.fusions[self.name]
+        self.bank.fusions[self.name] = fusion._replace(members=self.members)
+        fusing.fill(self.bank, self.name, self.tensors, self.temperature)
+        return self.name
+
+    def discard(self) -> None:
+        fusing.remove(self.bank, self.temporary)
+
+
 def load(model: "PreTrainedModel", source: Path, load_as: str | None) -> str:
     """Load a fusion's folder and return its name; one of that name is replaced.
 
     Raises FormatError, AdapterNotLoaded when the model lacks a member, TensorMismatch.
     """
+    return prepare(model, source, load_as).install()
+
+
+def prepare(
+    model: "PreTrainedModel",
+    source: Path,
+    load_as: str | None = None,
+    members: Mapping[str, str] | None = None,
+) -> Prepared:
+    """Read a fusion's folder and build it, hidden.
+
+    `members`, in the order of training, are their names from now on -> what they are called while
+    the fusion is built; without it they are called as in the file. Raises as `load` does.
+    """
     bank = bank_of(model)
     document = files.read_json(source / CONFIG)
-    members = _members(document, source)
-    saved_name = str(document.get("name") or ",".join(members))
+    saved = _members(document, source)
+    if members is None:
+        members = {member: member for member in saved}
+    elif len(members) != len(saved):
+        raise FormatError(f"{source} fuses {len(saved)} adapters, the set-up {len(members)}")
+    saved_name = str(document.get("name") or ",".join(saved))
     name = load_as or saved_name
     config = AdapterFusionConfig.load(document.get("config"))
     assert isinstance(config, AdapterFusionConfig)
     tensors = _relative(_read_weights(source), bank.architecture, saved_name, name)
     temporary = f"\0{name}"
-    fusing.add(bank, temporary, members, config)
+    fusing.add(bank, temporary, tuple(members.values()), config)
     own = {key.replace(temporary, name): t for key, t in fusing.saved_tensors(bank, temporary)}
     try:
         check_tensors(tensors, own, str(source))
     except TensorMismatch:
         fusing.remove(bank, temporary)
         raise
-    if name in bank.fusions:
-        fusing.remove(bank, name)
-    fusing.rename(bank, temporary, name)
     # Files without a temperature are of a training that is over, and so cold.
-    fusing.fill(bank, name, tensors, float(document.get("temperature", 1.0)))
-    return name
+    temperature = float(document.get("temperature", 1.0))
+    return Prepared(bank, temporary, name, tuple(members), tensors, temperature)
 
 
 def refill(model: "PreTrainedModel", source: Path, name: str) -> None:

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapters_runtime import identity
 from adapters_runtime.errors import FormatError, HeadNotFound
-from adapters_runtime.io import files, heads
+from adapters_runtime.inject.bank import bank_of
+from adapters_runtime.io import files, heads, hub_files
 from adapters_runtime.io.folder import description
 from adapters_runtime.io.staging import staged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-FILES = (files.HEAD_CONFIG, *files.HEAD_WEIGHTS)
+FILES = (files.HEAD_CONFIG, *files.HEAD_WEIGHTS, *files.HUB_FILES)
 
 
 def save(model: "PreTrainedModel", target: Path, name: str | None) -> None:
@@ -23,8 +25,12 @@ def save(model: "PreTrainedModel", target: Path, name: str | None) -> None:
         raise HeadNotFound(str(name))
     if flexible is not None and (not isinstance(name, str) or name not in flexible):
         raise HeadNotFound(str(name), tuple(flexible))
+    bank = bank_of(model)
+    base = identity.base_identity(model, bank.tokenizer, **bank.base_name)
     with staged(target, FILES) as folder:
         heads.save(model, folder, str(name), description(model, name))
+        files.write_json(folder / files.HUB, hub_files.hub_head(model, str(name), base))
+        files.write_json(folder / files.HUB_BASE, hub_files.hub_base(model, base))
 
 
 def is_one(source: Path) -> bool:
@@ -45,6 +51,18 @@ def load(
     id2label: Mapping[int, str] | None = None,
 ) -> str:
     """Read a head's folder, add the head, and return its name; see `io.heads.read`."""
+    name, head = prepare(model, source, load_as, id2label)
+    head.install()
+    return name
+
+
+def prepare(
+    model: "PreTrainedModel",
+    source: Path,
+    load_as: str | None = None,
+    id2label: Mapping[int, str] | None = None,
+) -> tuple[str, heads.ReadHead]:
+    """Read a head's folder; return the head's name, and what installs it."""
     document: dict[str, Any] = files.read_json(source / files.HEAD_CONFIG)
     saved_name = str(document.get("name") or source.name)
     head = heads.read(model, source, saved_name, load_as or saved_name, id2label)
@@ -53,5 +71,4 @@ def load(
             f"the head in {source} is one of {document.get('model_class')}, which cannot be put on "
             f"{type(model).__name__}"
         )
-    head.install()
-    return load_as or saved_name
+    return load_as or saved_name, head

@@ -7,9 +7,11 @@ from torch import nn
 from adapters_runtime import identity
 from adapters_runtime.composition import AdapterCompositionBlock
 from adapters_runtime.configs import signature
-from adapters_runtime.info import AdapterInfo
+from adapters_runtime.info import SLOTS, AdapterInfo
 from adapters_runtime.inject.bank import AdapterBank, bank_of
 from adapters_runtime.inject.bottleneck_point import BottleneckPoint
+from adapters_runtime.inject.token_tables import OWN
+from adapters_runtime.shapes import fused_points, fused_sites
 
 SCHEMA = "hub.adapter/1"
 
@@ -31,6 +33,43 @@ def hub_adapter(model: nn.Module, name: str, base: identity.BaseIdentity) -> dic
     }
 
 
+def hub_fusion(model: nn.Module, name: str, base: identity.BaseIdentity) -> dict[str, Any]:
+    """Return hub_adapter.json of a fusion; it requires its members, under their names here."""
+    bank = bank_of(model)
+    members = bank.require_fusion(name).members
+    sites = fused_sites(bank.configs[member] for member in members)
+    return {
+        "schema": SCHEMA,
+        "kind": "fusion",
+        "base": base.as_dict(),
+        "signature": {
+            "slot": SLOTS["fusion"],
+            "method": "fusion",
+            "layers": list(range(count_layers(bank))),
+            "points": fused_points(sites),
+        },
+        "requires": {member: _requirement(bank, member) for member in members},
+        "setup": {"Fuse": list(members), "layer": name},
+    }
+
+
+def hub_head(model: nn.Module, name: str, base: identity.BaseIdentity) -> dict[str, Any]:
+    """Return hub_adapter.json of a head alone; it requires the adapter that is called like it."""
+    bank = bank_of(model)
+    partner = {slot_of(bank, name): _requirement(bank, name)} if name in bank.configs else {}
+    return _without_layers("head", base) | {"requires": partner}
+
+
+def hub_embedding(base: identity.BaseIdentity) -> dict[str, Any]:
+    """Return hub_adapter.json of token embeddings."""
+    return _without_layers("embedding", base)
+
+
+def _without_layers(kind: str, base: identity.BaseIdentity) -> dict[str, Any]:
+    offered = {"slot": SLOTS[kind], "method": kind, "layers": [], "points": []}
+    return {"schema": SCHEMA, "kind": kind, "base": base.as_dict(), "signature": offered}
+
+
 def _trained_in(bank: AdapterBank, name: str) -> Any:
     """Return the set-up of training, unless the adapter was trained alone."""
     setup = bank.info[name].setup
@@ -41,6 +80,8 @@ def hub_base(model: nn.Module, base: identity.BaseIdentity) -> dict[str, Any]:
     """Return the document hub_base.json, which registers the base with a hub; it has no weights."""
     config: dict[str, Any] = model.config.to_diff_dict()  # type: ignore[operator, union-attr]
     config["model_type"] = model.config.model_type  # type: ignore[union-attr]
+    if bank_of(model).tables.in_use != OWN and "vocab_size" in config:
+        config["vocab_size"] = len(bank_of(model).tables.base_table)
     return {
         "identity": base.as_dict(),
         "config": config,
@@ -67,16 +108,31 @@ def requirements(bank: AdapterBank, name: str) -> dict[str, Any]:
     if info.requires is not None:
         return info.requires
     partners = [] if info.setup is None else [n for n in info.setup.flatten() if n != name]
-    return {
-        slot_of(bank, partner): {
-            "signature": signature_of(bank, partner),
-            "drop_layers": list(bank.info[partner].dropped_layers),
-            "ref": bank.info[partner].ref,
-            "content": bank.info[partner].content,
-        }
+    found = {
+        slot_of(bank, partner): _requirement(bank, partner)
         for partner in partners
         if partner in bank.configs
     }
+    return found | _vocabulary(info)
+
+
+def _requirement(bank: AdapterBank, partner: str) -> dict[str, Any]:
+    info = bank.info[partner]
+    return {
+        "signature": signature_of(bank, partner),
+        "drop_layers": list(info.dropped_layers),
+        "ref": info.ref,
+        "content": info.content,
+    }
+
+
+def _vocabulary(info: AdapterInfo) -> dict[str, Any]:
+    """Return the requirement of embeddings beside the base's own, if those were in use."""
+    if info.embeddings is None:
+        return {}
+    kind = "embedding"
+    offered = {"slot": SLOTS[kind], "method": kind, "layers": [], "points": []}
+    return {SLOTS[kind]: {"signature": offered, **info.embeddings}}
 
 
 def setup_tree(bank: AdapterBank, block: AdapterCompositionBlock | str) -> Any:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters_runtime import contracts, identity
-from adapters_runtime.composition import AdapterCompositionBlock, parse_composition
+from adapters_runtime.composition import AdapterCompositionBlock, Fuse, blocks_of
 from adapters_runtime.contracts import Signature
-from adapters_runtime.errors import BaseMismatch, ContractError, FormatError
+from adapters_runtime.errors import BaseMismatch, ContractError
 from adapters_runtime.inject.bank import AdapterBank, bank_of
-from adapters_runtime.io import files, hub_files
+from adapters_runtime.io import embeddings, files, fusions, head_folder, hub_files, setup_files
 from adapters_runtime.io.folder import Prepared, check_base, prepare
 
 if TYPE_CHECKING:
@@ -25,23 +25,23 @@ def load_setup(
 ) -> AdapterCompositionBlock:
     """Load every adapter of a set-up, activate it, and return it.
 
-    Adapters are called like their slots. All are loaded or none: raises FormatError, BaseMismatch
-    when the lock is for another base, TensorMismatch, and ContractError when a folder is not the
-    version that the lock names.
+    Adapters, fusions, heads and embeddings of their own are called like their slots; embeddings
+    become the active ones, and are for their own tokenizer, which lies in their folder. All are
+    loaded or none: raises FormatError, BaseMismatch when the lock is for another base,
+    TensorMismatch, and ContractError when a folder is not the version that the lock names.
     """
     folder = Path(folder)
-    setup = _read_setup(folder)
+    setup, heads = setup_files.read(folder)
     lock = _read_lock(folder)
+    parts = _Parts(model, folder, setup, lock, allow_base_mismatch=allow_base_mismatch)
     if lock and not allow_base_mismatch:
         check_base(model, lock["base"], (), f"the set-up in {folder}")
-        _check_tokenizer(model, lock["base"], folder)
-    prepared = _prepare_all(model, folder, setup, lock, allow_base_mismatch=allow_base_mismatch)
-    for adapter in prepared:
-        adapter.install()
+        if not parts.embeddings:
+            _check_tokenizer(model, lock["base"], folder)
+    parts.load()
     model.set_active_adapters(setup)  # type: ignore[operator]
-    head = lock.get("head")
-    if isinstance(head, str) and head in getattr(model, "heads", {}):
-        model.active_head = head  # type: ignore[assignment]
+    if heads and set(_names(heads)) <= set(getattr(model, "heads", {})):
+        model.active_head = heads  # type: ignore[assignment]
     return setup
 
 
@@ -77,13 +77,10 @@ def check_contract(bank: AdapterBank, slot: str, offered: Mapping[str, Any]) -> 
     return tuple(sorted(leave_out))
 
 
-def _read_setup(folder: Path) -> AdapterCompositionBlock:
-    document = files.read_json(folder / files.SETUP)
-    if "adapter_setup" not in document:
-        raise FormatError(f"{folder / files.SETUP} has no field `adapter_setup`")
-    setup = parse_composition(AdapterCompositionBlock.from_dict(document["adapter_setup"]))
-    assert setup is not None
-    return setup
+def _names(heads: setup_files.HeadSetup) -> tuple[str, ...]:
+    if isinstance(heads, AdapterCompositionBlock):
+        return heads.flatten()
+    return (heads,) if isinstance(heads, str) else tuple(heads or ())
 
 
 def _read_lock(folder: Path) -> dict[str, Any]:
@@ -91,33 +88,73 @@ def _read_lock(folder: Path) -> dict[str, Any]:
     return files.read_json(path) if path.is_file() else {}
 
 
-def _prepare_all(
-    model: "PreTrainedModel",
-    folder: Path,
-    setup: AdapterCompositionBlock,
-    lock: dict[str, Any],
-    *,
-    allow_base_mismatch: bool,
-) -> list[Prepared]:
-    prepared: list[Prepared] = []
-    try:
-        for slot in setup.flatten():
-            pinned = lock.get("slots", {}).get(slot, {})
-            _check_origin(folder / slot, pinned)
-            prepared.append(
-                prepare(
-                    model,
-                    folder / slot,
-                    load_as=slot,
-                    leave_out=tuple(pinned.get("load", {}).get("leave_out", ())),
-                    allow_base_mismatch=allow_base_mismatch,
-                )
-            )
-    except Exception:
-        for adapter in prepared:
-            adapter.discard()
-        raise
-    return prepared
+class _Parts:
+    """What a set-up's folder holds, by slot."""
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        folder: Path,
+        setup: AdapterCompositionBlock,
+        lock: dict[str, Any],
+        *,
+        allow_base_mismatch: bool,
+    ) -> None:
+        self.model = model
+        self.folder = folder
+        self.setup = setup
+        self.pinned: dict[str, Any] = lock.get("slots", {})
+        self.allow_base_mismatch = allow_base_mismatch
+        self.fusions = {block.name: block for block in blocks_of(setup, Fuse)}
+        inside = {*setup.flatten(), *self.fusions}
+        beside = [slot for slot in self.pinned if slot not in inside]
+        self.heads = [slot for slot in beside if (folder / slot / files.HEAD_CONFIG).is_file()]
+        self.embeddings = [slot for slot in beside if slot not in self.heads]
+        for slot in (*inside, *beside):
+            _check_origin(folder / slot, self.pinned.get(slot, {}))
+
+    def load(self) -> None:
+        """Load all parts, or raise and leave the model as it was."""
+        # Whatever can fail comes before the first thing that the model shows.
+        tables = {slot: embeddings.read(self.folder / slot) for slot in self.embeddings}
+        heads = [
+            head_folder.prepare(self.model, self.folder / slot, slot)[1] for slot in self.heads
+        ]
+        hidden: list[Prepared | fusions.Prepared] = []
+        try:
+            hidden.extend(self._prepare(slot) for slot in self.setup.flatten())
+            for slot, block in self.fusions.items():
+                members = {member: f"\0{member}" for member in map(_member, block)}
+                hidden.append(fusions.prepare(self.model, self.folder / slot, slot, members))
+            self._install_tables(tables)
+        except Exception:
+            for part in reversed(hidden):
+                part.discard()
+            raise
+        for part in hidden:
+            part.install()
+        for head in heads:
+            head.install()
+
+    def _prepare(self, slot: str) -> Prepared:
+        leave_out = self.pinned.get(slot, {}).get("load", {}).get("leave_out", ())
+        return prepare(
+            self.model,
+            self.folder / slot,
+            load_as=slot,
+            leave_out=tuple(leave_out),
+            allow_base_mismatch=self.allow_base_mismatch,
+        )
+
+    def _install_tables(self, tables: dict[str, embeddings.Embeddings]) -> None:
+        for slot, found in tables.items():
+            bank_of(self.model).tables.add_table(slot, found.weight, overwrite_ok=True)
+            bank_of(self.model).tables.origins[slot] = found.origin
+            self.model.set_active_embeddings(slot)  # type: ignore[operator]
+
+
+def _member(child: AdapterCompositionBlock | str) -> str:
+    return child if isinstance(child, str) else child.last()
 
 
 def _check_origin(folder: Path, pinned: dict[str, Any]) -> None:

@@ -6,7 +6,9 @@ from adapters_runtime.shapes.expected import (
     available_places,
     expected_fusion_tensors,
     expected_tensors,
+    fused_points,
     fused_sites,
+    fusion_tensors_at,
 )
 from adapters_runtime.shapes.heads import HEAD_TYPES, expected_head_tensors, tied_head_tensors
 
@@ -18,7 +20,9 @@ __all__ = [
     "expected_fusion_tensors",
     "expected_head_tensors",
     "expected_tensors",
+    "fused_points",
     "fused_sites",
+    "fusion_tensors_at",
     "strip_base_prefix",
     "tied_head_tensors",
     "without_copies",

@@ -1,6 +1,6 @@
 """Which tensors an adapter has, from its configuration and its base alone."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -25,6 +25,9 @@ from adapters_runtime.shapes.reft import reft_tensors
 from adapters_runtime.shapes.stream import invertible_tensors, prompt_tensors, rows_tensors
 
 Tensors = Iterable[tuple[str, Shape]]
+
+_WORDS = {"mh_adapter": "attention", "output_adapter": "output", "cross_adapter": "cross"}
+"""Site of a bottleneck -> its word in a signature."""
 
 _TENSORS: dict[type[AdapterConfig], tuple[Callable[[str, Any, BaseDescription], Tensors], ...]] = {
     BnConfig: (bottleneck_tensors, invertible_tensors),
@@ -63,14 +66,25 @@ def expected_fusion_tensors(
     base: BaseDescription,
 ) -> dict[str, Shape]:
     """Return {key: shape} of a fusion's file."""
-    shared = fused_sites(members)
+    return fusion_tensors_at(name, config, fused_sites(members), base)
+
+
+def fusion_tensors_at(
+    name: str, config: AdapterFusionConfig, sites: Collection[str], base: BaseDescription
+) -> dict[str, Shape]:
+    """Return {key: shape} of a fusion that stands at these sites (see `fused_sites`)."""
     return {
         f"{layer.saved_path}.{site.saved_as}.adapter_fusion_layer.{name}.{key}": shape
         for layer in base.layers
         for site in layer.stack.sites
-        if site.key in shared
+        if site.key in sites
         for key, shape in _fusion(config, base.width(layer))
     }
+
+
+def fused_points(sites: Iterable[str]) -> list[str]:
+    """Return sites in the words of a signature."""
+    return sorted(_WORDS[site] for site in sites)
 
 
 def fused_sites(members: Iterable[AdapterConfig]) -> set[str]:
@@ -78,7 +92,7 @@ def fused_sites(members: Iterable[AdapterConfig]) -> set[str]:
     members = list(members)
     return {
         site
-        for site in ("mh_adapter", "output_adapter", "cross_adapter")
+        for site in _WORDS
         if all(
             any(isinstance(part, BnConfig) and part[site] for part in parts_of(member))
             for member in members
@@ -88,9 +102,8 @@ def fused_sites(members: Iterable[AdapterConfig]) -> set[str]:
 
 def available_places(base: BaseDescription) -> list[str]:
     """Return the places that the base has, in the words of a signature."""
-    words = {"mh_adapter": "attention", "output_adapter": "output", "cross_adapter": "cross"}
     stacks = base.architecture.stacks
-    sites = {words[site.key] for stack in stacks for site in stack.sites}
+    sites = {_WORDS[site.key] for stack in stacks for site in stack.sites}
     prefixes = {f"{attention.role}_prefix" for stack in stacks for attention in stack.attentions}
     prompts = set() if base.architecture.prompts is None else {"prompt"}
     return sorted(

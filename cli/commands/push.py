@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import click
@@ -95,7 +95,8 @@ def _finish(report: dict[str, Any], sentence: str, as_json: bool) -> None:
 def _package(folder: Path) -> Package:
     """Return the adapter's files, without those that only say where the folder came from."""
     files = Package.from_folder(folder).files
-    return Package({path: file for path, file in files.items() if path not in folders.SIDECARS})
+    kept = (path for path in files if PurePosixPath(path).name not in folders.SIDECARS)
+    return Package({path: files[path] for path in kept})
 
 
 def _name(client: HubClient, folder: Path, given: str | None) -> AdapterName:
