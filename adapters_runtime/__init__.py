@@ -57,6 +57,7 @@ _HOMES = {
         "get_adapter_config_hash",
     ),
     "adapters_runtime.context": ("AdapterSetup",),
+    "adapters_runtime.distillation": ("distill",),
     "adapters_runtime.heads.auto": ("ADAPTER_MODEL_MAPPING", "AutoAdapterModel"),
     "adapters_runtime.heads.base": ("PredictionHead",),
     "adapters_runtime.identity": ("BaseIdentity", "base_identity"),
