@@ -26,6 +26,7 @@ COMMANDS = {
     "pull": "Fetch an adapter, or a whole set-up by need.",
     "swap": "Replace one adapter of a pulled set-up, such as its language.",
     "resolve": "Show which adapters a set-up would use, and why.",
+    "matrix": "Show which task adapters of a base work in which languages.",
     "search": "Find adapters.",
     "info": "Show one adapter: versions, contract, base, scores.",
     "diff": "Say what differs between two versions: weights, head, contract or card.",

@@ -9,8 +9,7 @@ import click
 from pydantic import ValidationError
 
 from cli import folders, output, transfer
-from cli.failures import Failure
-from registry import names, setup, setup_text
+from registry import names, recipes, setup, setup_text
 from registry.client import HubClient
 from registry.errors import InvalidRecipe
 from registry.schemas import (
@@ -20,8 +19,6 @@ from registry.schemas import (
     Need,
     Options,
     Recipe,
-    Requirement,
-    VersionDetail,
 )
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -119,35 +116,14 @@ def _recipe_of_task(client: HubClient, asked: Asked, task: str, language: str) -
     reference = names.parse_reference(task)
     detail = client.version(reference.name, str(reference.selector))
     about = ManifestDocument.model_validate(detail.manifest)
-    own, partners = about.signature.slot or "task", about.requires or {}
-    needs = {slot: facts for slot, facts in partners.items() if _is_language(slot, facts)}
-    if len(needs) != 1:
-        raise Failure(
-            f"{detail.ref} does not say that it was trained on a language adapter"
-            if not needs
-            else f"{detail.ref} was trained with several language adapters",
-            hint=f"write the set-up out: hubctl pull 'Stack(lang:{language}, {task})' --to FOLDER",
-        )
-    lang = next(iter(needs))
-    slots: dict[str, str | Need] = {own: str(reference)}
-    for slot, facts in partners.items():
-        need = Need(language=names.parse_language(language))
-        slots[slot] = need if slot == lang else _partner(detail, slot, facts)
-    tree = about.setup or {"Stack": [lang, own]}
-    return Recipe(base=asked.base, slots=slots, setup=tree, options=asked.options())
-
-
-def _is_language(slot: str, facts: Requirement) -> bool:
-    return facts.signature.language is not None or slot == "lang"
-
-
-def _partner(detail: VersionDetail, slot: str, facts: Requirement) -> str:
-    if facts.ref:
-        return facts.ref
-    raise Failure(
-        f"{detail.ref} needs a partner in the slot {slot!r} and does not say which",
-        hint="write the set-up out, as in `hubctl pull 'Stack(...)' --to FOLDER`",
+    recipe, _ = recipes.in_language(
+        str(reference),
+        own=about.signature.slot or "task",
+        requires=about.requires or {},
+        trained_in=None if about.setup is None else setup.read_tree(about.setup),
+        language=language,
     )
+    return recipe.model_copy(update={"base": asked.base, "options": asked.options()})
 
 
 def read_lock(document: Mapping[str, Any]) -> Lock:

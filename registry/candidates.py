@@ -50,6 +50,31 @@ def candidates_for(
     return found, base
 
 
+def named(session: Session, text: str, viewer: Account | None) -> list[Candidate]:
+    """Return the versions that a reference selects.
+
+    Raises InvalidName, AdapterNotFound, RevisionNotFound.
+    """
+    return _named(session, names.parse_reference(text), viewer)
+
+
+def of_base(
+    session: Session, base: str, viewer: Account | None
+) -> tuple[ResolvedBase, list[Candidate]]:
+    """Return a base, and every task and language adapter that may be one of its structure.
+
+    Raises BaseModelNotFound.
+    """
+    resolved = _resolved(base_models.get(session, base))
+    structure = resolved.identity.structure
+    found = _versions(
+        accounts.visible_to(viewer),
+        Version.kind.in_(("task", "language")),
+        or_(Version.structure == structure, Version.structure.is_(None)),
+    )
+    return resolved, _candidates(session, found)
+
+
 # --- bases ---------------------------------------------------------------------------------------
 
 

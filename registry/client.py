@@ -28,6 +28,7 @@ from registry.schemas import (
     EvaluatorKeyIn,
     EvaluatorKeyOut,
     LeaderboardOut,
+    MatrixOut,
     MetricIn,
     MetricOut,
     PublishIn,
@@ -221,6 +222,13 @@ class HubClient:
 
     def swap(self, body: SwapIn) -> Resolution:
         return self._post("/api/v1/swap", body, Resolution)
+
+    def matrix(
+        self, base: str, *, tasks: Sequence[str] = (), languages: Sequence[str] = ()
+    ) -> MatrixOut:
+        """Return which task adapters of a base work in which languages."""
+        query = {"base": base, "task": list(tasks), "language": list(languages)}
+        return self._get("/api/v1/matrix", MatrixOut, query)
 
     # --- scores ---------------------------------------------------------------------------------
 

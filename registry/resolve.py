@@ -29,8 +29,8 @@ def resolve(recipe: Recipe, candidates: Candidates, base: ResolvedBase) -> Resol
     """
     plan = make_plan(recipe, base)
     index = Index.of(plan, candidates)
-    choice = _choose(plan, index)
-    lock = _lock(plan, choice)
+    choice = choose(plan, index)
+    lock = lock_of(plan, choice)
     return Resolution(
         lock=lock.model_dump(mode="json", by_alias=True),
         digest=setup.setup_digest(lock),
@@ -39,7 +39,8 @@ def resolve(recipe: Recipe, candidates: Candidates, base: ResolvedBase) -> Resol
     )
 
 
-def _choose(plan: Plan, index: Index) -> Choice:
+def choose(plan: Plan, index: Index) -> Choice:
+    """Return the best candidate of every slot. Raises ResolutionImpossible."""
     if not index.completes({}):
         raise explain.impossible(index)
     choice: dict[str, Candidate] = {}
@@ -64,7 +65,8 @@ def _extends(index: Index, choice: Choice, slot: str, candidate: Candidate) -> b
     return index.fits(choice, slot, candidate) and index.completes({**choice, slot: candidate})
 
 
-def _lock(plan: Plan, choice: Choice) -> Lock:
+def lock_of(plan: Plan, choice: Choice) -> Lock:
+    """Return what a machine loads."""
     return Lock(
         base=plan.base.identity,
         slots={slot: _locked(plan, choice, slot) for slot in sorted(choice)},

@@ -538,6 +538,47 @@ class LeaderboardOut(BoardKey):
     groups: list[BoardGroup]
 
 
+class MatrixScore(BoardKey):
+    """What was measured of the set-up of a cell."""
+
+    id: int
+    higher_is_better: bool
+    unit: str
+    value: float
+    n: int | None
+    stderr: float | None
+    verified: bool
+    transfer: str
+
+
+class MatrixCell(BaseModel):
+    """One task adapter in one language.
+
+    `state`: `resolvable` (with `pack`), `ambiguous` (between the `choices`), `near` (nothing speaks
+    against `pack` but that too little is known), or `missing`; `reasons` say why it is no better.
+    """
+
+    language: str
+    state: Literal["resolvable", "ambiguous", "near", "missing"]
+    pack: str | None = None
+    reasons: list[str] = []
+    choices: list[str] = []
+    scores: list[MatrixScore] = []
+
+
+class MatrixRow(BaseModel):
+    ref: str
+    cells: list[MatrixCell]
+
+
+class MatrixOut(BaseModel):
+    """`GET /api/v1/matrix`: the cells of a row stand in the order of `languages`."""
+
+    base: str
+    languages: list[str]
+    rows: list[MatrixRow]
+
+
 # --- search --------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from registry import db
 from registry.blobs import open_blobs
 from registry.settings import Settings
 from web import errors, pages
-from web.api import adapters, base_models, records, resolve, scores, search, versions
+from web.api import adapters, base_models, matrix, records, resolve, scores, search, versions
 from web.hub import accounts, commits, downloads, lfs, listing, repos, trees
 from web.middleware import EncodedSlashes, RequestLog
 from web.signing import Signer
@@ -26,6 +26,7 @@ ROUTERS = (
     versions.router,
     base_models.router,
     resolve.router,
+    matrix.router,
     scores.router,
     records.router,
     adapters.router,
