@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cli import output
 from cli.failures import Failure
 from cli.framework import json_option
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session, sessionmaker
 
+    from registry.backup import BackedUp
     from registry.blobs import BlobStore
     from registry.settings import Settings
 
@@ -68,24 +70,38 @@ def read_settings(data: Path | None, **given: object) -> "Settings":
 
 
 @contextmanager
-def open_hub(data: Path | None, *, must_be_current: bool = True) -> Iterator[OpenHub]:
-    """Open the data of a hub that exists. Raises Failure when there is none, or an older schema."""
+def open_hub(
+    data: Path | None, *, must_exist: bool = True, must_be_current: bool = True
+) -> Iterator[OpenHub]:
+    """Open the data of a hub. Raises Failure when there is none, or one of another schema."""
     settings = read_settings(data)
     from registry import db  # noqa: PLC0415  (as above)
     from registry.blobs import open_blobs  # noqa: PLC0415  (as above)
 
     path = db.file_of(settings.database)
-    if path is not None and not path.exists():
+    if must_exist and path is not None and not path.exists():
         raise Failure(
             f"there is no hub in {settings.data}: {path} does not exist",
             hint="name its folder with --data or HUB_DATA, or its database with HUB_DATABASE_URL",
         )
     engine = db.connect(settings.database)
     try:
-        if must_be_current and not db.is_current(engine):
+        if must_exist and must_be_current and not db.is_current(engine):
             raise Failure(
                 "the database has not the schema of this release", hint="run `hubctl admin migrate`"
             )
         yield OpenHub(settings, engine, open_blobs(settings.blobs_url, settings.data / "blobs"))
     finally:
         engine.dispose()
+
+
+def show_backup(found: "BackedUp") -> None:
+    rows = sum(facts["rows"] for facts in found.tables.values())
+    output.fields(
+        [
+            ("made at", f"{found.made_at:%Y-%m-%d %H:%M:%S} UTC"),
+            ("schema", found.revision),
+            ("rows", rows),
+            ("blobs", f"{found.blobs}, {output.size(found.bytes)}"),
+        ]
+    )

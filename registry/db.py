@@ -5,6 +5,9 @@ write lock when it begins: two that read first and wrote later could otherwise b
 or one would fail half-way with "database is locked". PostgreSQL does the same with row locks.
 """
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
@@ -14,7 +17,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 Sessions = sessionmaker[Session]
 
@@ -23,7 +27,8 @@ BUSY_TIMEOUT = 30
 """Seconds a SQLite writer waits for its turn; publishing holds the lock for milliseconds."""
 UNBOUNDED = -1
 """A request may hold two connections; with a bound, as many at once would wait for each other."""
-MIGRATION_LOCK = 0x68756263746C  # any constant of our own: it names the advisory lock
+MIGRATION_LOCK = 0x68756263746C  # any constants of our own: they name the advisory locks
+UPKEEP_LOCK = MIGRATION_LOCK + 1
 
 
 def connect(url: str) -> Engine:
@@ -53,6 +58,19 @@ def reading_sessions(engine: Engine) -> Sessions:
     return sessionmaker(engine.execution_options(**{READS: True}), expire_on_commit=False)
 
 
+def insert_new(session: Session, model: type[DeclarativeBase], **values: object) -> bool:
+    """Insert a row unless one with its key exists, and say whether; two at once both succeed."""
+    row = insert(session, model).values(**values).on_conflict_do_nothing()
+    key = model.__mapper__.primary_key[0]
+    return session.scalar(row.returning(key)) is not None
+
+
+def insert(session: Session, model: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
+    """Begin an INSERT that can say what happens when the key exists."""
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    return sqlite.insert(model) if is_sqlite else postgresql.insert(model)
+
+
 def file_of(url: str) -> Path | None:
     """Return the file of an embedded database; None for one of a server or in memory."""
     parsed = make_url(url)
@@ -64,18 +82,21 @@ def file_of(url: str) -> Path | None:
 def migrate(engine: Engine, target: str = "head") -> None:
     """Bring the schema to a revision, up or down; workers that start together do it once."""
     with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(
-                text("select pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK}
-            )
-        config = alembic(connection)
-        script = ScriptDirectory.from_config(config)
-        wanted = script.get_revision(target)
-        # From the empty database to the newest schema: where we are and where we go in that line.
-        line = [None, *(each.revision for each in reversed(list(script.walk_revisions())))]
-        here = line.index(MigrationContext.configure(connection).get_current_revision())
-        goes_down = line.index(wanted.revision if wanted else None) < here
-        (command.downgrade if goes_down else command.upgrade)(config, target)
+        migrate_connection(connection, target)
+
+
+def migrate_connection(connection: Connection, target: str = "head") -> None:
+    """Do it in a transaction that is open already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+    config = alembic(connection)
+    script = ScriptDirectory.from_config(config)
+    wanted = script.get_revision(target)
+    # From the empty database to the newest schema: where we are and where we go in that line.
+    line = [None, *(each.revision for each in reversed(list(script.walk_revisions())))]
+    here = line.index(MigrationContext.configure(connection).get_current_revision())
+    goes_down = line.index(wanted.revision if wanted else None) < here
+    (command.downgrade if goes_down else command.upgrade)(config, target)
 
 
 def revision(engine: Engine) -> str | None:
@@ -92,6 +113,25 @@ def head() -> str | None:
 def is_current(engine: Engine) -> bool:
     """Whether the schema is the one this code was written for."""
     return revision(engine) == head()
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[None]:
+    """Wait for, and keep out, other work that goes over the whole hub (collecting, backing up)."""
+    if engine.dialect.name == "postgresql":
+        lock = {"lock": UPKEEP_LOCK}
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("select pg_advisory_lock(:lock)"), lock)
+            try:
+                yield
+            finally:
+                connection.execute(text("select pg_advisory_unlock(:lock)"), lock)
+    elif (path := file_of(str(engine.url))) is None:
+        yield  # nobody else can have a database in memory
+    else:
+        with path.with_name(f"{path.name}-upkeep").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back, however this ends
+            yield
 
 
 def alembic(connection: Connection | None = None) -> Config:

@@ -26,6 +26,9 @@ RegistryError
 ├── UploadTooLarge         a file is larger than this way of sending it allows
 ├── BlobMissing            a file was named whose bytes were not uploaded
 ├── DigestMismatch         the bytes received are not those announced
+├── StorageFull            the disk, the bucket or the database takes no more
+├── StorageFailed          the disk, the bucket or the database reports an error
+├── BackupFailed           a backup is damaged, or there is no empty place to restore it to
 ├── NotAuthenticated       the token is missing, unknown, expired or revoked
 ├── NotAllowed             the caller may see the adapter but not do this
 ├── TooManyAttempts        too many log-ins failed; wait
@@ -285,6 +288,36 @@ class DigestMismatch(RegistryError, ValueError):
     """The bytes received are not those announced: the upload was cut or changed on its way."""
 
     code = "digest_mismatch"
+
+
+class StorageFailed(RegistryError):
+    """What keeps bytes or rows reported an error; what was being written is not there."""
+
+    code = "storage_failed"
+    hint = "try again; if it stays so, tell the hub's operator"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the hub could not store this ({self.reason}); nothing was published"
+
+
+class StorageFull(StorageFailed):
+    """There is no room left."""
+
+    code = "storage_full"
+    hint = "tell the hub's operator that it needs room, then do the same again"
+
+    def __str__(self) -> str:
+        return f"the hub has no room left ({self.reason}); nothing was published"
+
+
+class BackupFailed(RegistryError):
+    """A backup is damaged or incomplete, or the place to restore it to is not empty."""
+
+    code = "backup_failed"
 
 
 class NotAuthenticated(RegistryError):

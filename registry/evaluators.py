@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry import audit, revisions, statements
+from registry import audit, db, revisions, statements
 from registry.blobs import StoredBlob
 from registry.errors import InvalidScore, NameTaken, NotAllowed
 from registry.models import Account, EvaluatorKey, Evidence, now
@@ -20,7 +20,7 @@ def register(session: Session, key: str, label: str, account: Account) -> Evalua
 
     Raises NameTaken when the key is another account's.
     """
-    revisions.insert_new(
+    db.insert_new(
         session, EvaluatorKey, key=key, account_id=account.id, label=label, registered_at=now()
     )
     row = session.get_one(EvaluatorKey, key, populate_existing=True)
@@ -89,7 +89,7 @@ def out(session: Session, rows: Iterable[EvaluatorKey]) -> list[EvaluatorKeyOut]
 def record_evidence(session: Session, blob: StoredBlob, account: Account) -> None:
     """Note that these durable bytes are evidence of a score, which may follow."""
     revisions.record_blob(session, blob)
-    revisions.insert_new(
+    db.insert_new(
         session, Evidence, sha256=blob.sha256, uploaded_by_id=account.id, uploaded_at=now()
     )
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from registry import audit, base_models, manifest, models, revisions, search, versioning
 from registry.blobs import BlobStore
-from registry.errors import VersionExists
+from registry.errors import RevisionNotFound, VersionExists
 from registry.models import Account, Adapter, Ref, Revision, Version
 from registry.packages import Package, PackageFile
 from registry.schemas import BaseIdentity, ManifestDocument
@@ -64,6 +64,8 @@ def publish_revision(
     if checked is None or checked.revision_id != revision.id:
         checked = check_revision(session, blobs, adapter, revision.id)
     revisions.lock(session, adapter)
+    if session.get(Revision, (adapter.id, revision.id), populate_existing=True) is None:
+        raise RevisionNotFound(adapter.name, revision_id)  # abandoned, it seemed, and collected
     existing = _versions(session, adapter)
     version = _repeated(existing, wanted, checked)
     created = version is None

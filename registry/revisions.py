@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from registry import accounts, audit, names, strictjson
+from registry import accounts, audit, db, names, strictjson
 from registry.acceptance import Limits, check_file, check_path, check_tree
 from registry.blobs import StoredBlob
 from registry.errors import (
@@ -30,7 +29,6 @@ from registry.models import (
     Account,
     Adapter,
     AdapterName,
-    Base,
     Blob,
     Ref,
     Revision,
@@ -136,7 +134,7 @@ def rename(session: Session, adapter: Adapter, new_name: str, account: Account) 
     owner = accounts.find(session, new_name.partition("/")[0])
     if owner is None:
         raise AdapterNotFound(new_name)
-    insert_new(session, AdapterName, name=new_name, adapter_id=adapter.id)
+    db.insert_new(session, AdapterName, name=new_name, adapter_id=adapter.id)
     holder = session.get_one(AdapterName, new_name)
     if holder.adapter_id != adapter.id:
         raise NameTaken(new_name)
@@ -165,22 +163,22 @@ def count_download(session: Session, adapter_id: int) -> None:
 
 
 def record_upload(session: Session, adapter: Adapter, blob: StoredBlob) -> None:
-    """Note that these durable bytes were sent to this adapter."""
+    """Note that these bytes, which nothing can clear away, were sent to this adapter."""
     record_blob(session, blob)
-    insert_new(session, Upload, adapter_id=adapter.id, sha256=blob.sha256, uploaded_at=now())
+    db.insert_new(session, Upload, adapter_id=adapter.id, sha256=blob.sha256, uploaded_at=now())
 
 
 def record_blob(session: Session, blob: StoredBlob) -> None:
-    """Note that these bytes are durable."""
-    insert_new(
-        session,
-        Blob,
+    """Note that these bytes are durable, and came or came again just now."""
+    row = db.insert(session, Blob).values(
         sha256=blob.sha256,
         size=blob.size,
         git_sha1=blob.git_sha1,
         seen=blob.seen,
         stored_at=now(),
     )
+    again = {"stored_at": row.excluded.stored_at}
+    session.execute(row.on_conflict_do_update(index_elements=[Blob.sha256], set_=again))
 
 
 def may_attach(session: Session, adapter: Adapter, sha256: str, viewer: Account | None) -> bool:
@@ -193,12 +191,6 @@ def may_attach(session: Session, adapter: Adapter, sha256: str, viewer: Account 
         .where(RevisionFile.sha256 == sha256, accounts.visible_to(viewer))
     )
     return session.scalar(readable.limit(1)) is not None
-
-
-def insert_new(session: Session, model: type[Base], **values: object) -> None:
-    """Insert a row unless one with its key exists; two that do it at once both succeed."""
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(dialect.insert(model).values(**values).on_conflict_do_nothing())
 
 
 # --- commits -------------------------------------------------------------------------------------
@@ -318,8 +310,10 @@ def _check_addition(
 
 
 def _blobs(session: Session, digests: set[str]) -> dict[str, Blob]:
-    rows = session.scalars(select(Blob).where(Blob.sha256.in_(digests)))
-    return {blob.sha256: blob for blob in rows}
+    # Held until the commit refers to them, for garbage collection may be about to take one.
+    rows = select(Blob).where(Blob.sha256.in_(digests)).order_by(Blob.sha256)
+    held = session.scalars(rows.with_for_update(read=True, key_share=True))
+    return {blob.sha256: blob for blob in held}
 
 
 def tree_of(revision: Revision | None) -> Tree:

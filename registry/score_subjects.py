@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from registry import accounts, names, revisions, setup, strictjson
+from registry import accounts, db, names, revisions, setup, strictjson
 from registry.errors import AdapterNotFound, InvalidScore
 from registry.models import (
     Account,
@@ -159,7 +159,7 @@ def record_external(
 ) -> str:
     """Store an external subject, once, and return its digest."""
     digest = external_digest(subject)
-    revisions.insert_new(
+    db.insert_new(
         session,
         External,
         digest=digest,
@@ -183,9 +183,9 @@ def _record_setup(
                 f"content {part.content}; there is no such thing here"
             )
     stored = lock.model_dump(mode="json", by_alias=True)
-    revisions.insert_new(session, Setup, digest=subject, lock=stored, recorded_at=now())
+    db.insert_new(session, Setup, digest=subject, lock=stored, recorded_at=now())
     for content in sorted({part.content for part in lock.slots.values()}):
-        revisions.insert_new(session, SetupPart, setup=subject, content=content)
+        db.insert_new(session, SetupPart, setup=subject, content=content)
 
 
 def _check_digest(what: str, digest: str, subject: str) -> None:

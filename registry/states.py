@@ -12,10 +12,9 @@ The row, its files and its scores stay; only the state moves, and each move is i
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry import audit, names, revisions, search
+from registry import audit, names, reindex, revisions, search
 from registry.blobs import BlobStore
 from registry.errors import InvalidState, RevisionNotFound
-from registry.manifest import CARD, LARGEST_CARD
 from registry.models import Account, Adapter, Revision, Version
 from registry.names import Exact, Latest
 from registry.schemas import State
@@ -61,7 +60,7 @@ def change(
     session.flush()
     if state in revisions.WITHHELD:
         _withdraw_from_main(session, version)
-    search.index_adapter(session, adapter, card=_card(session, blobs, adapter))
+    search.index_adapter(session, adapter, card=reindex.current_card(session, blobs, adapter))
     audit.record(
         session,
         account,
@@ -117,14 +116,3 @@ def _withdraw_from_main(session: Session, version: Version) -> None:
     target = newest.revision_id if newest is not None else session.scalar(start)
     revision = session.get_one(Revision, (adapter.id, target))
     revisions.point(session, adapter, "branch", revisions.MAIN, revision)
-
-
-def _card(session: Session, blobs: BlobStore, adapter: Adapter) -> str:
-    """Return the card by which the adapter is found now."""
-    newest = search.newest_version(session, adapter.id)
-    wanted = newest.revision_id if newest is not None else revisions.MAIN
-    revision = revisions.resolve_revision(session, adapter, wanted)
-    found = next((file for file in revision.files if file.path == CARD), None)
-    if found is None or found.blob.size > LARGEST_CARD:
-        return ""
-    return blobs.read(found.sha256).decode(errors="replace")

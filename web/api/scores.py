@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from registry import accounts, evaluators, leaderboards, scores
+from registry import accounts, evaluators, leaderboards, scores, uploads
 from registry.blobs import Draft, StoredBlob
 from registry.errors import FileNotInRevision, UploadTooLarge
 from registry.models import Account
@@ -104,6 +104,7 @@ def _record_evidence(request: Request, blob: StoredBlob, account_id: int) -> Non
     with request.app.state.sessions.begin() as session:
         account = session.get_one(Account, account_id)
         evaluators.record_evidence(session, blob, account)
+        uploads.confirm(request.app.state.blobs, blob)
 
 
 async def _receive(request: Request, draft: Draft, limit: int) -> None:

@@ -14,10 +14,11 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from registry import accounts, quotas, revisions, search
+from registry import accounts, quotas, revisions, search, uploads
 from registry.acceptance import MIB, Limits, check_file, sniff
 from registry.errors import RevisionNotFound, UploadRefused, UploadTooLarge
 from registry.models import Account, Adapter, Revision
+from registry.reindex import card_text
 from registry.settings import Settings
 from web.deps import (
     AppSettings,
@@ -29,7 +30,7 @@ from web.deps import (
     viewer_of,
 )
 from web.hub.ndjson import CommitBody, CommitReader
-from web.hub.repository import VisibleAdapter, WritableAdapter, card_text
+from web.hub.repository import VisibleAdapter, WritableAdapter
 
 router = APIRouter(include_in_schema=False)
 
@@ -165,8 +166,7 @@ class _Target:
             session = stack.enter_context(self.request.app.state.sessions.begin())
             adapter, author = self._authorised(session)
             stack.enter_context(quotas.enforced(session, adapter.owner, settings.quotas))
-            for blob in body.stored:
-                revisions.record_upload(session, adapter, blob)
+            uploads.receive(session, self.request.app.state.blobs, adapter, body.stored)
             revision = revisions.commit(
                 session,
                 adapter,

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from registry import quotas, revisions
+from registry import quotas, revisions, uploads
 from registry.blobs import BlobStore, Draft, StoredBlob
 from registry.errors import BlobMissing, DigestMismatch, NotAllowed
 from registry.models import Adapter, Blob, Upload
@@ -62,6 +62,7 @@ def batch(
     caller: RequiredCaller,
     session: DatabaseSession,
     request: Request,
+    blobs: Blobs,
     settings: AppSettings,
     base: BaseUrl,
 ) -> Response:
@@ -70,11 +71,14 @@ def batch(
         return _answer({"message": "only uploads by sha256; download by /resolve/"}, status=501)
     offers = _Offers(request.app.state.signer, settings, base, adapter.id)
     in_parts = "multipart" in body.transfers
+    digests = {item.oid for item in body.objects}
+    # Bytes that were lost are wanted again, though their row is there: that mends them.
     known = {
-        item.oid
-        for item in body.objects
-        if revisions.may_attach(session, adapter, item.oid, caller.account)
+        digest
+        for digest in digests
+        if revisions.may_attach(session, adapter, digest, caller.account) and blobs.exists(digest)
     }
+    uploads.renew(session, known)
     wanted = {item.oid: item.size for item in body.objects if item.oid not in known}
     quotas.check_room(session, adapter.owner, settings.quotas, sum(wanted.values()))
     objects = [
@@ -233,7 +237,7 @@ def _record(request: Request, adapter_id: int, blob: StoredBlob) -> None:
     with request.app.state.sessions.begin() as session:
         adapter = session.get_one(Adapter, adapter_id)
         with quotas.enforced(session, adapter.owner, request.app.state.settings.quotas):
-            revisions.record_upload(session, adapter, blob)
+            uploads.receive(session, request.app.state.blobs, adapter, [blob])
 
 
 def _answer(body: dict[str, Any], status: int = 200) -> Response:

@@ -7,6 +7,7 @@ from fastapi import Depends
 from registry import accounts, frontmatter, revisions
 from registry.blobs import BlobStore
 from registry.models import Adapter, Revision
+from registry.reindex import card_text
 from web.deps import DatabaseSession, OptionalCaller, viewer_of
 
 
@@ -35,17 +36,6 @@ def administered_adapter(
 
 WritableAdapter = Annotated[Adapter, Depends(writable_adapter)]
 AdministeredAdapter = Annotated[Adapter, Depends(administered_adapter)]
-
-CARD = "README.md"
-LARGEST_CARD = 1 << 20
-
-
-def card_text(blobs: BlobStore, revision: Revision) -> str:
-    """Return the card, or nothing when there is none of a sensible size."""
-    file = next((file for file in revision.files if file.path == CARD), None)
-    if file is None or file.blob.size > LARGEST_CARD:
-        return ""
-    return blobs.read(file.sha256).decode(errors="replace")
 
 
 def card_of(blobs: BlobStore, revision: Revision) -> frontmatter.Card:

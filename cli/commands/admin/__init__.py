@@ -11,7 +11,12 @@ COMMANDS = {
     "audit": "Show who changed what, and when, the newest first.",
     "settings": "Show the settings, where each comes from, and what it means; never a secret.",
     "quarantine": "Withhold a version from everybody, locks included, until it is given back.",
+    "backup": "Copy everything a hub holds into a folder.",
+    "gc": "Remove what cut and refused pushes left behind.",
     "migrate": "Bring the database to the schema of this release.",
+    "reindex": "Write the search index anew.",
+    "restore": "Make a hub from a backup.",
+    "scrub": "Read everything that is kept, and name what is damaged.",
 }
 
 
