@@ -38,11 +38,16 @@ def connect(url: str) -> Engine:
         # The plain scheme means psycopg 3 here: SQLAlchemy's own default is not a dependency.
         if parsed.drivername in {"postgresql", "postgres"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(parsed, pool_pre_ping=True, max_overflow=UNBOUNDED)
+        return create_engine(
+            parsed, pool_pre_ping=True, max_overflow=UNBOUNDED, hide_parameters=True
+        )
     if (path := file_of(url)) is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     timeout = {"timeout": BUSY_TIMEOUT}
-    engine = create_engine(parsed, connect_args=timeout, max_overflow=UNBOUNDED)
+    # Parameters hold digests of tokens and hashes of passwords, which belong in no log.
+    engine = create_engine(
+        parsed, connect_args=timeout, max_overflow=UNBOUNDED, hide_parameters=True
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

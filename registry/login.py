@@ -5,11 +5,12 @@ revocable. Passwords are kept as argon2id hashes.
 """
 
 import hashlib
+from collections.abc import Sequence
 from datetime import timedelta
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from registry import accounts, audit
@@ -69,28 +70,39 @@ def accept(session: Session, code: str, password: str) -> Account | None:
     return row.account
 
 
-def log_in(session: Session, name: str, password: str, address: str) -> str | None:
-    """Return the token of a new session; None for a wrong name or password, which is counted.
+def count_attempt(session: Session, name: str, address: str) -> list[int]:
+    """Count an attempt as wrong until `begin` finds it right; return what `begin` takes back.
 
-    `address` is where the attempt comes from. The caller commits in either case. Raises
-    TooManyAttempts without looking at the password.
+    Counted first, so that guesses sent all at once are all counted. `address` is where the attempt
+    comes from. The caller commits before the password is looked at. Raises TooManyAttempts.
     """
-    name = name.strip().lower()
-    subjects = {
-        _subject(name, address): MOST_FROM_ONE_ADDRESS,
-        _subject(name): MOST_FROM_ANYWHERE,
-    }
     session.execute(delete(LoginFailure).where(LoginFailure.at < now() - WINDOW))
-    for subject, most in subjects.items():
+    bounds = {
+        _subject(_name(name), address): MOST_FROM_ONE_ADDRESS,
+        _subject(_name(name)): MOST_FROM_ANYWHERE,
+    }
+    for subject, most in bounds.items():
         _check_attempts(session, subject, most)
-    account = accounts.find(session, name)
-    if not _is_right(account, password) or account is None or account.disabled_at is not None:
-        session.add_all(LoginFailure(subject=subject) for subject in subjects)
-        session.flush()
-        return None
-    session.execute(delete(LoginFailure).where(LoginFailure.subject == _subject(name, address)))
-    if _HASHER.check_needs_rehash(account.password_hash or ""):
-        account.password_hash = _HASHER.hash(password)
+    rows = [LoginFailure(subject=subject) for subject in bounds]
+    session.add_all(rows)
+    session.flush()
+    return [row.id for row in rows]
+
+
+def verify(session: Session, name: str, password: str) -> Account | None:
+    """Return the account of a name and its password. Takes as long when there is no such name."""
+    account = accounts.find(session, _name(name))
+    right = _is_right(account, password)
+    return account if right and account is not None and account.disabled_at is None else None
+
+
+def begin(session: Session, account: Account, address: str, attempt: Sequence[int]) -> str:
+    """Return the token of a new session, and forget what was tried from this address."""
+    session.execute(
+        delete(LoginFailure).where(
+            LoginFailure.id.in_(attempt) | (LoginFailure.subject == _subject(account.name, address))
+        )
+    )
     return accounts.create_token(
         session, account, "browser", "admin", SESSION_LIFETIME, purpose="session"
     )
@@ -109,17 +121,18 @@ def _is_right(account: Account | None, password: str) -> bool:
 
 
 def _check_attempts(session: Session, subject: str, most: int) -> None:
-    recent = _recent(subject)
     count, first = session.execute(
-        select(func.count(), func.min(LoginFailure.at)).where(*recent)
+        select(func.count(), func.min(LoginFailure.at)).where(
+            LoginFailure.subject == subject, LoginFailure.at >= now() - WINDOW
+        )
     ).one()
     if count >= most:
         wait = (first + WINDOW - now()).total_seconds()
         raise TooManyAttempts(max(int(wait), 1))
 
 
-def _recent(subject: str) -> tuple[ColumnElement[bool], ...]:
-    return (LoginFailure.subject == subject, LoginFailure.at >= now() - WINDOW)
+def _name(text: str) -> str:
+    return text.strip().lower()
 
 
 def _subject(*parts: str) -> str:

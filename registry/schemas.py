@@ -204,6 +204,8 @@ class ErrorBody(BaseModel):
     message: str
     error: str
     hint: str | None = None
+    request: str | None = None
+    """The request's id, by which an operator finds it in the log."""
     problems: list[str] = []
     reasons: dict[str, list[str]] = {}
     choices: dict[str, list[str]] = {}

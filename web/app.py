@@ -8,14 +8,17 @@ from fastapi import FastAPI
 from registry import db
 from registry.blobs import open_blobs
 from registry.settings import Settings
-from web import errors, pages
+from web import errors, health, metrics, pages
 from web.api import adapters, base_models, matrix, records, resolve, scores, search, versions
 from web.hub import accounts, commits, downloads, lfs, listing, repos, trees
+from web.metrics import Metrics
 from web.middleware import EncodedSlashes, RequestLog
 from web.signing import Signer
 
 # In the order in which they are asked: the address of a page would match almost anything.
 ROUTERS = (
+    health.router,
+    metrics.router,
     accounts.router,
     repos.router,
     listing.router,
@@ -54,8 +57,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.reading_sessions = db.reading_sessions(engine)
     app.state.blobs = open_blobs(settings.blobs_url, settings.data / "blobs")
     app.state.signer = Signer(settings.signing_key(), settings.upload_lifetime)
+    app.state.metrics = Metrics()
+    # The last is asked first: routes are found in the scope that it hands on.
+    app.add_middleware(RequestLog, metrics=app.state.metrics)
     app.add_middleware(EncodedSlashes)
-    app.add_middleware(RequestLog)
     errors.install(app)
     pages.install(app)
     for router in ROUTERS:

@@ -16,8 +16,8 @@ from registry.blobs import BlobStore
 from registry.errors import NotAuthenticated
 from registry.models import Account
 from registry.settings import Settings
+from web import cookies
 
-_SAFE = frozenset({"GET", "HEAD"})
 Route = TypeVar("Route", bound=Callable[..., object])
 
 
@@ -35,7 +35,7 @@ def get_session(request: Request) -> Iterator[Session]:
 
     GET, HEAD and what is marked with `reads_only` get one that must not write.
     """
-    reads = request.method in _SAFE or request.scope["endpoint"] in _READING_ROUTES
+    reads = request.method in cookies.SAFE or request.scope["endpoint"] in _READING_ROUTES
     state = request.app.state
     with (state.reading_sessions if reads else state.sessions).begin() as session:
         yield session
@@ -64,11 +64,11 @@ def get_caller(request: Request, session: DatabaseSession) -> Caller | None:
     """Return who sent the request, as rows of its transaction; None without a token.
 
     A token that is no good is an error even where none is needed: private adapters would otherwise
-    seem to have vanished.
+    seem to have vanished. A browser's session that has ended is just nobody.
     """
     token = bearer(request)
     if token is None:
-        return None
+        return cookies.get_browser(request, session)
     caller = accounts.authenticate(session, token)
     if caller is None:
         raise NotAuthenticated(_what_is_wrong(token))

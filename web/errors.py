@@ -44,6 +44,7 @@ from registry.errors import (
     WrongVersionNumber,
 )
 from registry.schemas import ErrorBody
+from web import current
 
 log = logging.getLogger("hub.errors")
 
@@ -104,11 +105,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, answer_bug)
 
 
-def answer_registry_error(_request: Request, error: Exception) -> JSONResponse:
+def answer_registry_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RegistryError)
     message = str(error)
     if isinstance(error, AdapterNotFound):
         message = NOT_HERE.format(error=message)
+    request.state.error_code = error.code
+    if status_of(error) >= 500:
+        log.error("request %s failed", current.get("request_id"), exc_info=error)
     body = ErrorBody(
         code=error.code,
         message=message,
@@ -180,6 +184,7 @@ def answer_bug(request: Request, error: Exception) -> JSONResponse:
 
 
 def _answer(status: int, body: ErrorBody, headers: Mapping[str, str]) -> JSONResponse:
+    body = body.model_copy(update={"request": current.get("request_id")})
     return JSONResponse(body.model_dump(mode="json"), status_code=status, headers=dict(headers))
 
 

@@ -1,17 +1,21 @@
 """What happens to every request before a route sees it: its path, its id, its line in the log."""
 
-import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import MutableMapping
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from web import current
+from web.metrics import Metrics
+
 log = logging.getLogger("hub.access")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 class EncodedSlashes:
@@ -33,31 +37,50 @@ class EncodedSlashes:
 
 
 class RequestLog:
-    """Gives each request an id and logs one JSON line for it: no query, no header, no secret."""
+    """Gives each request an id, counts it, and logs one line: no query, no header, no secret.
 
-    def __init__(self, app: ASGIApp) -> None:
+    A proxy's own id, in X-Request-Id, is kept, so that its log and ours can be read together.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        entry: dict[str, Any] = {"request": uuid.uuid4().hex, "method": scope["method"]}
-        scope.setdefault("state", {})["request_id"] = entry["request"]
+        state = scope.setdefault("state", {})
+        state["request_id"] = _request_id(scope)
+        current.STATE.set(state)
+        answer = {"status": 500}  # unless an answer begins
         began = time.perf_counter()
         try:
-            await self.app(scope, receive, _noting(entry, send))
+            await self.app(scope, receive, _noting(answer, state["request_id"], send))
         finally:
-            entry["path"] = scope["path"]
-            entry["ms"] = round((time.perf_counter() - began) * 1000, 1)
-            log.info(json.dumps(entry))
+            seconds = time.perf_counter() - began
+            self.metrics.observe(scope, answer["status"], seconds)
+            fields = {
+                "request": state["request_id"],
+                "method": scope["method"],
+                "path": scope["path"],
+                **answer,
+                "ms": round(seconds * 1000, 1),
+                "code": state.get("error_code"),
+            }
+            log.info("%s %s", scope["method"], scope["path"], extra={"fields": fields})
 
 
-def _noting(entry: MutableMapping[str, Any], send: Send) -> Send:
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get("X-Request-Id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _noting(answer: MutableMapping[str, int], request_id: str, send: Send) -> Send:
     async def noting(message: Message) -> None:
         if message["type"] == "http.response.start":
-            entry["status"] = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = entry["request"]
+            answer["status"] = message["status"]
+            MutableHeaders(scope=message)["X-Request-Id"] = request_id
         await send(message)
 
     return noting

@@ -72,7 +72,7 @@ def command(
         # uvicorn repeats the signal once it has shut down; by then there is nothing to do.
         with suppress(KeyboardInterrupt):
             _announce(url, settings, account, as_json=as_json)
-            _run(app, listener)
+            _run(app, listener, settings.log_level)
     output.note("Stopped.")
 
 
@@ -149,11 +149,17 @@ def _announce(url: str, settings: "Settings", account: str | None, *, as_json: b
             ("logged in as", account),
         ]
     )
+    for each in settings.summary():
+        if each.source != "default":
+            output.note(f"{each.variable}={each.value} ({each.source})")
     output.note("Press Ctrl-C to stop." if account else "Log in with `hubctl login`.")
 
 
-def _run(app: "FastAPI", listener: socket.socket) -> None:
+def _run(app: "FastAPI", listener: socket.socket, log_level: str) -> None:
     import uvicorn  # noqa: PLC0415  (as above)
 
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10, lifespan="on")
+    from web import logs  # noqa: PLC0415  (as above)
+
+    logs.configure(log_level)
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=10, lifespan="on")
     uvicorn.Server(config).run(sockets=[listener])

@@ -20,7 +20,9 @@ def member(session, ana):
 
 
 def attempt(session, password, name="ana", address="192.0.2.1"):
-    return login.log_in(session, name, password, address)
+    counted = login.count_attempt(session, name, address)
+    account = login.verify(session, name, password)
+    return login.begin(session, account, address, counted) if account is not None else None
 
 
 def test_an_invitation_works_once(session, ana):

@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
+from registry import accounts, login
 from tests.support import catalogue
 from tests.support.browser import running_chromium
 from tests.support.server import running_server
@@ -10,7 +11,8 @@ from tests.support.server import running_server
 PATHS = [
     *("/", "/search", "/search?q=language&kind=language&language=sw", "/search?q=nothingatall"),
     *("/acme", "/acme/ner", "/acme/ner/versions/1.0.0", "/lab/xlmr-de", "/ana/draft"),
-    *("/nothing/here", "/search?after=x"),
+    *("/nothing/here", "/search?after=x", "/login", "/account/invitation?code=x"),
+    "/acme/ner/compare?before=1.0.0",
 ]
 
 # Of every text a person can see: its contrast with what lies behind it, by the rule of WCAG 2.
@@ -62,6 +64,7 @@ OUTLINE = """() => {
         headings: document.querySelectorAll("h1").length,
         jumps: levels.filter((level, at) => at && level > levels[at - 1] + 1),
         unnamed: [...document.querySelectorAll("a, button, input, nav, aside, [role]")]
+            .filter((element) => element.type !== "hidden")
             .filter((element) => !named(element)).map((element) => element.outerHTML),
         doubled: [...document.querySelectorAll("[id]")].map((element) => element.id)
             .filter((id, at, all) => all.indexOf(id) !== at),
@@ -240,6 +243,41 @@ def test_copying_works_where_the_browser_lends_no_clipboard(visit):
     )
     page.get_by_role("button", name="Copy Get it").click()
     expect(page.get_by_role("button", name="Copied Get it")).to_be_visible()
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (375, "light")])
+def test_a_person_chooses_a_password_logs_in_makes_a_token_and_leaves(hub, visit, width, scheme):
+    with hub.session() as session:
+        code = login.invite(session, accounts.find(session, "ana"))
+    page = visit(f"/account/invitation?code={code}", width=width, scheme=scheme)
+    sound(page)
+    page.get_by_label("Password, 10").fill("correct horse battery")
+    page.get_by_role("button", name="Set the password").click()
+    page.get_by_label("Name").fill("ana")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/account")
+    page.get_by_label("What it is for").fill("my laptop")
+    page.get_by_role("button", name="Make a token").click()
+    expect(page.get_by_text("Copy the token now.")).to_be_visible()
+    sound(page)
+    page.get_by_role("button", name="Revoke my laptop").click()
+    expect(page.get_by_role("row").filter(has_text="my laptop")).to_have_count(0)
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("link", name="Log in")).to_be_visible()
+    assert page.faults == []
+
+
+def sound(page):
+    """A page that only those who are logged in see is held to what all others are."""
+    assert page.evaluate(CONTRAST)["poor"] == []
+    expected = {"mains": 1, "headings": 1, "jumps": [], "unnamed": [], "doubled": []}
+    assert page.evaluate(OUTLINE) == expected
+    root = "document.documentElement"
+    assert page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth")
 
 
 # --- without scripts ------------------------------------------------------------------------------

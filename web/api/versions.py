@@ -48,6 +48,7 @@ def create_version(
         published = publish.publish_revision(
             writing, blobs, adapter, checked.revision_id, body.number, account, checked=checked
         )
+        request.state.event = "publish" if published.created else None
         if not published.created:
             response.status_code = status.HTTP_200_OK
         return catalogue.version_out(

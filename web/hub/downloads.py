@@ -51,6 +51,7 @@ def resolve(
     if request.method == "HEAD":
         return Response(headers=headers | {"Content-Length": str(file.blob.size)})
     if _is_download(request, path, wanted):
+        request.state.event = "download"
         tasks.add_task(_count, request.app.state.sessions, adapter.id)
     if settings.redirect_downloads:
         lifetime = timedelta(seconds=settings.upload_lifetime)

@@ -137,6 +137,7 @@ def create_tag(
         published = publish.publish_revision(
             writing, store, adapter, target.id, number, account, checked=checked
         )
+        request.state.event = "publish" if published.created else None
         return {"success": True, "version": number, "warnings": list(published.warnings)}
 
 

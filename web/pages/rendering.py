@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from registry import vocabulary
+from web import current
 from web.pages import assets
 
 HEADERS = {
@@ -20,7 +21,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     # Pages show what the caller may see: no cache may give them to somebody else.
     "Cache-Control": "private, no-cache",
-    "Vary": "Accept, Authorization",
+    "Vary": "Accept, Authorization, Cookie",
 }
 
 
@@ -114,6 +115,7 @@ _ENVIRONMENT.filters |= {
 _ENVIRONMENT.globals |= {
     "asset": assets.path_of,
     "address": address,
+    "current": current.get,
     "plural": plural,
     "query_text": "",
 }
