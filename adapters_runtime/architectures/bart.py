@@ -97,7 +97,7 @@ PLBART = replace(BART, model_type="plbart")
 MBART = replace(
     BART,
     model_type="mbart",
-    summary="end_or_everywhere",
+    summary="end_or_first",
     stacks=(_stack("encoder", post=False), _stack("decoder", post=False)),
 )
 

@@ -59,3 +59,18 @@ ELECTRA = replace(BERT, model_type="electra", base_prefix="electra")
 ROBERTA = replace(BERT, model_type="roberta", base_prefix="roberta")
 CAMEMBERT = replace(ROBERTA, model_type="camembert")
 XLM_ROBERTA = replace(ROBERTA, model_type="xlm-roberta")
+
+# Its own language adapters and its norm follow the addition, or precede the sub-block.
+XMOD = replace(
+    ROBERTA,
+    model_type="xmod",
+    stacks=(
+        replace(
+            LAYERS,
+            sites=(
+                replace(LAYERS.sites[0], norm=None),
+                replace(LAYERS.sites[1], norm=None, residual=("out:attention",)),
+            ),
+        ),
+    ),
+)

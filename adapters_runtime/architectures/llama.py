@@ -91,18 +91,20 @@ GEMMA2 = replace(
     QWEN2,
     model_type="gemma2",
     ties_output=True,
+    inverts_unscaled=True,
     stacks=(
         replace(
             LAYERS,
             sites=(
-                replace(LAYERS.sites[0], out="post_attention_layernorm"),
+                replace(LAYERS.sites[0], norm="post_attention_layernorm", sandwich=True),
                 replace(
                     LAYERS.sites[1],
-                    out="post_feedforward_layernorm",
                     residual=("in:pre_feedforward_layernorm",),
+                    norm="post_feedforward_layernorm",
+                    sandwich=True,
                 ),
             ),
         ),
     ),
 )
-GEMMA3_TEXT = replace(GEMMA2, model_type="gemma3_text")
+GEMMA3_TEXT = replace(GEMMA2, model_type="gemma3_text", inverts_unscaled=False)

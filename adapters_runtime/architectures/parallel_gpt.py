@@ -1,8 +1,10 @@
-"""GPT-J and GPT-NeoX (checked on transformers 5.23.0): attention and feed-forward side by side.
+"""GPT-J, GPT-NeoX and Phi (checked on transformers 5.24.0): attention beside feed-forward.
 
 Both sub-blocks read the same norm of the layer's input, and their outputs are added to it together.
 The feed-forward block's bottleneck therefore sees the input plus what attention gives.
 """
+
+from dataclasses import replace
 
 from adapters_runtime.architectures.spec import (
     Architecture,
@@ -96,4 +98,46 @@ GPT_NEOX = Architecture(
     token_embedding="embed_in",  # noqa: S106  (a module)
     embedding_parameters=("embed_in.",),
     prompts="inputs",
+)
+
+PHI = replace(
+    GPT_NEOX,
+    model_type="phi",
+    base_prefix="model",
+    stacks=(
+        replace(
+            GPT_NEOX.stacks[0],
+            sites=(
+                ResidualSite(
+                    key="mh_adapter",
+                    out="self_attn",
+                    residual=("in:input_layernorm",),
+                    saved_as="attention_adapters",
+                ),
+                ResidualSite(
+                    key="output_adapter",
+                    out="mlp",
+                    residual=("in:input_layernorm", "out:self_attn"),
+                    sums=False,
+                    saved_as="output_adapters",
+                ),
+            ),
+            attentions=(
+                Attention(
+                    path="self_attn",
+                    query="q_proj",
+                    key="k_proj",
+                    value="v_proj",
+                    output="self_attn.dense",
+                ),
+            ),
+            ffn_in=("mlp.fc1",),
+            ffn_out="mlp.fc2",
+            lora_intermediate="mlp.fc1",
+            lora_output="mlp.fc2",
+        ),
+    ),
+    embedding_output="embed_dropout",
+    token_embedding="embed_tokens",  # noqa: S106  (a module)
+    embedding_parameters=("embed_tokens.",),
 )

@@ -8,7 +8,7 @@ from adapters_runtime.architectures.distilbert import DISTILBERT
 from adapters_runtime.architectures.gpt2 import GPT2
 from adapters_runtime.architectures.modernbert import MODERNBERT
 from adapters_runtime.architectures.mpnet import MPNET
-from adapters_runtime.architectures.parallel_gpt import GPT_NEOX, GPTJ
+from adapters_runtime.architectures.parallel_gpt import GPT_NEOX, GPTJ, PHI
 from adapters_runtime.architectures.spec import Architecture
 from adapters_runtime.errors import UnsupportedArchitecture
 
@@ -26,6 +26,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         bert.ELECTRA,
         bert.ROBERTA,
         bert.XLM_ROBERTA,
+        bert.XMOD,
         CLIP,
         DEBERTA,
         DEBERTA_V2,
@@ -37,6 +38,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         llama.GEMMA3_TEXT,
         llama.LLAMA,
         llama.MISTRAL,
+        PHI,
         llama.PHI3,
         llama.QWEN2,
         llama.QWEN3,

@@ -53,7 +53,7 @@ class Attention:
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualSite:
-    """One residual sub-block, y = norm?(r + h): where a bottleneck stands.
+    """One residual sub-block, y = norm?(r + h) or r + norm(h): where a bottleneck stands.
 
     The module `out` yields h, the streams in `residual` sum to r, and the model adds the two.
     """
@@ -64,7 +64,11 @@ class ResidualSite:
     residual: tuple[str, ...]
     """`in:<path>` is the input of a module, `out:<path>` its output."""
     norm: str | None = None
-    """Post-LN models only: the norm applied to r + h."""
+    """The norm applied to r + h, of post-LN models; to h alone where the site is a `sandwich`."""
+    sandwich: bool = False
+    """The model adds norm(h) to r (Gemma). A bottleneck stands before the norm."""
+    sums: bool = True
+    """Whether `original_ln_before` adds r to h; not in Phi, as AdapterHub's weights expect."""
     saved_as: str
     """Where AdapterHub's files keep the modules of this site, relative to the layer."""
     swapped: bool = False
@@ -126,13 +130,15 @@ class Architecture:
 
     AdapterHub's own models do it only before flexible heads, and their weights expect it so.
     """
+    inverts_unscaled: bool = False
+    """Whether invertible adapters read embeddings before these are scaled: AdapterHub's Gemma 2."""
     prefix_bias: Literal["pad", "recompute"] = "pad"
     """T5 recomputes its relative bias over prefix and keys; AdapterHub's weights expect it."""
-    summary: Literal["by_role", "pooled", "end_or_everywhere"] = "by_role"
+    summary: Literal["by_role", "pooled", "end_or_first", "end_or_everywhere"] = "by_role"
     """Where the vector that stands for a sequence is; by the roles of the stacks if nothing else.
 
-    BEiT's pooler takes the mean of all patches. AdapterHub's T5 and mBART classify at each position
-    when the decoder's input has no end.
+    BEiT's pooler takes the mean of all patches. When the decoder's input has no end, AdapterHub's
+    mBART classifies at its first position, and T5 at each.
     """
     ties_output: bool = True
     """Whether its own LM head is tied to the token embedding when config.json does not say."""

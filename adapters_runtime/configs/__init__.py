@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from adapters_runtime.configs.base import AdapterConfig
+from adapters_runtime.configs.base import AdapterConfig, LayeredConfig
 from adapters_runtime.configs.bottleneck import (
     AdapterPlusConfig,
     BnConfig,
@@ -73,6 +73,7 @@ __all__ = [
     "DynamicAdapterFusionConfig",
     "EmbeddingRowsConfig",
     "IA3Config",
+    "LayeredConfig",
     "LoRAConfig",
     "LoReftConfig",
     "MAMConfig",

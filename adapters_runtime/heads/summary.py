@@ -19,8 +19,8 @@ def summarise(
 
     Encoders put it in the first token, or their pooler takes the mean (BEiT); decoders in the last
     one that is not padding, since only that one has seen the whole sequence; encoder-decoders where
-    the sequence ends. Where T5's decoder input has no end, each position stands for itself, and
-    the result is (batch, length, width).
+    the sequence ends. Where the decoder's input has no end, mBART takes its first position, and in
+    T5 each stands for itself: the result is (batch, length, width).
     """
     hidden: Tensor = outputs["last_hidden_state"]
     roles = {stack.role for stack in architecture.stacks}
@@ -33,6 +33,8 @@ def summarise(
     end = _end(config, hidden, inputs)
     if end is None and architecture.summary == "end_or_everywhere":
         return hidden
+    if end is None and architecture.summary == "end_or_first":
+        return hidden[:, 0]
     return hidden[:, -1] if end is None else _at(hidden, end)
 
 

@@ -12,6 +12,7 @@ from adapters_runtime.configs import (
     AdapterConfig,
     AdapterFusionConfig,
     AdapterMethod,
+    LayeredConfig,
     parts_of,
 )
 from adapters_runtime.context import Activation, Activations
@@ -116,10 +117,15 @@ class AdapterBank(nn.Module):
         for point in addresses.new_points(part, known, self.activations):
             self.points.append(point.train(self.training))
         added = [point.add(name, part) for point in self.of_type(Point)]
-        if not any(added):
+        if not any(added) and not self._left_out_everywhere(part):
             stacks = self.architecture.stacks
             sites = sorted({site.key for stack in stacks for site in stack.sites})
             raise UnsupportedSite(self.architecture.model_type, type(part).__name__, tuple(sites))
+
+    def _left_out_everywhere(self, part: AdapterConfig) -> bool:
+        """Return whether all layers are left out: what is asked for then is to change nothing."""
+        layers = {point.layer for point in self.of_type(Point)} - {None}
+        return isinstance(part, LayeredConfig) and layers <= set(part.leave_out)
 
     def remove(self, name: str) -> None:
         self.require(name)

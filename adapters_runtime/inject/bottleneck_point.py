@@ -1,4 +1,4 @@
-"""Bottlenecks in a residual sub-block, y = norm?(r + h).
+"""Bottlenecks in a residual sub-block, y = norm?(r + h) or r + norm(h).
 
 Hooks capture r on its way into the sub-block and replace h, the output of the sub-block's last
 module, so that the model's own addition (and norm) finishes the job.
@@ -95,14 +95,15 @@ class BottleneckPoint(Point, Place[ResidualState]):
             return self._finish(evaluate(self, setup, ResidualState(h, r)), r)
         # The adapter's idea of stream and output is the wrong way round here; the model will add r.
         state = evaluate(self, setup, ResidualState(r, h))
-        return self._finish(state._replace(h=state.h + h - r), r)
+        return self._finish(state if state.complete else state._replace(h=state.h + h - r), r)
 
     def _finish(self, state: ResidualState, r: Tensor) -> Tensor:
         if not state.complete:
             return state.h
         if self._norm is None:
             return state.h - r  # the model adds r again
-        self.completed.put(state.h)  # and the norm's hook puts it in the place of its output
+        # The norm's hook puts it in the place of its output.
+        self.completed.put(state.h - r if self.site.sandwich else state.h)
         return state.h
 
     def norm(self, x: Tensor) -> Tensor:
@@ -126,7 +127,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
         x, residual = self._prepare(adapter, state)
         if adapter.gate is not None and self.activations.recording() is not None:
             self.record_gates(name, self.site.key, adapter.gate_values(x))
-        return ResidualState(adapter(x, residual), state.r, adapter.completes)
+        return ResidualState(adapter(x, residual), state.r, self._completes(adapter))
 
     def _bottleneck(self, name: str) -> Bottleneck:
         adapter = self.adapters[name]
@@ -134,7 +135,15 @@ class BottleneckPoint(Point, Place[ResidualState]):
         return adapter
 
     def _prepare(self, adapter: Bottleneck, state: ResidualState) -> tuple[Tensor, Tensor]:
-        return adapter.prepare(state.h, state.r, None if self._norm is None else self.norm)
+        r = state.r if self._reads_stream(adapter) else torch.zeros_like(state.r)
+        return adapter.prepare(state.h, r, None if self._norm is None else self.norm)
+
+    def _reads_stream(self, adapter: Bottleneck) -> bool:
+        return self.site.sums or adapter.config.is_parallel
+
+    def _completes(self, adapter: Bottleneck) -> bool:
+        """Return whether what an adapter gives has r in it already."""
+        return adapter.completes and self._reads_stream(adapter)
 
     def size(self, state: ResidualState, dim: int) -> int:
         return state.h.shape[dim]
@@ -181,7 +190,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
         if recording is not None:
             assert self.layer is not None
             recording.add(FUSION, block.name, self.layer, self.site.key, fused.attention)
-        return ResidualState(fused.mixture, state.r, last.completes)
+        return ResidualState(fused.mixture, state.r, self._completes(last))
 
     def _output(self, child: AdapterCompositionBlock | str, state: ResidualState) -> Tensor:
         """Return what an adapter, or the last one of a stack, gives before its residual."""
@@ -201,6 +210,8 @@ class BottleneckPoint(Point, Place[ResidualState]):
         return [state if state.complete else self._complete(state) for state in states]
 
     def _complete(self, state: ResidualState) -> ResidualState:
+        if self.site.sandwich:
+            return ResidualState(state.r + self.norm(state.h), state.r, complete=True)
         h = state.h + state.r
         return ResidualState(h if self._norm is None else self.norm(h), state.r, complete=True)
 

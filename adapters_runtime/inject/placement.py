@@ -50,7 +50,13 @@ def _stream_points(
     embeddings = find(base, architecture.embedding_output)
     path = architecture.invertible_saved_as.rpartition(".")[0]
     yield from prompt_points(base, architecture, activations, _stream_width(base))
-    yield InvertiblePoint(path, activations, embeddings, _stream_width(base))
+    yield InvertiblePoint(
+        path,
+        activations,
+        embeddings,
+        _stream_width(base),
+        unscaled=architecture.inverts_unscaled,
+    )
     lookups = [find(base, path) for path in _lookups(architecture)]
     yield TokenTables(activations, lookups)
     if lookups:

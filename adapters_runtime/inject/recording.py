@@ -5,7 +5,8 @@ sees them, and put the reports into its output. In between, points add to the re
 thread. A pass that is asked for nothing records nothing.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,10 @@ from adapters_runtime.context import Activations, Recording
 
 GATING = "adapter_gating_scores"
 FUSION = "adapter_fusion_attentions"
+
+Scores: TypeAlias = list[tuple[bool, Tensor]]
+"""What a place has reported in one pass, with whether it is to stand last."""
+Joined: TypeAlias = Callable[[Scores], Tensor]
 
 OPTIONS = {
     "output_adapter_gating_scores": GATING,
@@ -62,7 +67,8 @@ class AttachReports:
 
 
 def _with_reports(output: Any, reports: dict[str, dict[str, Any]]) -> Any:
-    as_arrays = {report: _arrays(found) for report, found in reports.items()}
+    together = {GATING: _side_by_side, FUSION: _latest}
+    as_arrays = {report: _arrays(found, together[report]) for report, found in reports.items()}
     if isinstance(output, tuple):
         return (*output, *as_arrays.values())
     if isinstance(output, ModelOutput):
@@ -71,21 +77,29 @@ def _with_reports(output: Any, reports: dict[str, dict[str, Any]]) -> Any:
     return output
 
 
-def _arrays(found: dict[str, dict[int, dict[str, list[tuple[bool, Tensor]]]]]) -> dict[str, Any]:
+def _arrays(found: dict[str, dict[int, dict[str, Scores]]], together: Joined) -> dict[str, Any]:
     """Return the report in numpy arrays, as AdapterHub's library gives it."""
     return {
         subject: {
-            layer: {location: _array(scores) for location, scores in places.items()}
+            layer: {location: _array(together(scores)) for location, scores in places.items()}
             for layer, places in layers.items()
         }
         for subject, layers in found.items()
     }
 
 
-def _array(found: list[tuple[bool, Tensor]]) -> Any:
+def _side_by_side(found: Scores) -> Tensor:
+    """Return the gates of one place, those that are to stand last behind the others."""
     scores = [score for _, score in sorted(found, key=lambda score: score[0])]
     together = scores[0] if len(scores) == 1 else torch.cat(scores, dim=1)
-    if together.dim() == 2 and together.shape[1] == 1:
-        together = together.squeeze(1)
-    together = together.detach().cpu()
-    return (together.float() if together.dtype == torch.bfloat16 else together).numpy()
+    return together.squeeze(1) if together.shape[1] == 1 else together
+
+
+def _latest(found: Scores) -> Tensor:
+    """Return what came last, where a layer is run several times (ALBERT's are)."""
+    return found[-1][1]
+
+
+def _array(scores: Tensor) -> Any:
+    scores = scores.detach().cpu()
+    return (scores.float() if scores.dtype == torch.bfloat16 else scores).numpy()

@@ -102,13 +102,22 @@ class InvertiblePoint(Point):
     container = "invertible_adapters"
 
     def __init__(
-        self, path: str, activations: Activations, embeddings: nn.Module, width: int
+        self,
+        path: str,
+        activations: Activations,
+        embeddings: nn.Module,
+        width: int,
+        *,
+        unscaled: bool,
     ) -> None:
+        """`unscaled`: act on what `embeddings` has looked up, before it multiplies by its scale."""
         super().__init__(path, None, activations)
         self.width = width
-        self.begin = StreamPlace(self, _transform, "an invertible adapter")
+        self.embeddings = Outside(embeddings)
+        self.unscaled = unscaled
+        self.begin = StreamPlace(self, self._transform, "an invertible adapter")
         self.end = StreamPlace(self, _invert, "an invertible adapter")
-        self.hooks = [Hook(Outside(embeddings), TransformOutput(self.begin))]
+        self.hooks = [Hook(self.embeddings, TransformOutput(self.begin))]
 
     def build(self, config: AdapterConfig) -> nn.Module | None:
         if not isinstance(config, BnConfig) or not config.inv_adapter:
@@ -116,6 +125,12 @@ class InvertiblePoint(Point):
         factor = config.inv_adapter_reduction_factor or 2
         method = {"nice": NICE, "glow": GLOW}[config.inv_adapter]
         return method(self.width, factor, config.non_linearity)
+
+    def _transform(self, adapter: StreamMethod, state: StreamState) -> Tensor:
+        scale = getattr(self.embeddings.module, "embed_scale", None) if self.unscaled else None
+        if scale is None:
+            return adapter(state.stream)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        return adapter(state.stream / scale) * scale  # type: ignore[no-any-return]
 
     def end_at(self, output_embedding: nn.Module) -> None:
         """Undo the transformation before this module, which projects to the vocabulary."""
@@ -157,10 +172,6 @@ class RowsPoint(Point):
     def _table(self) -> nn.Parameter:
         weight: nn.Parameter = self.embedding.module.weight  # type: ignore[assignment]
         return weight
-
-
-def _transform(adapter: StreamMethod, state: StreamState) -> Tensor:
-    return adapter(state.stream)  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
 
 def _invert(adapter: StreamMethod, state: StreamState) -> Tensor:

@@ -82,6 +82,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "electra": {**_TEXT, "embedding_size": 8},
     "roberta": _TEXT,
     "xlm-roberta": _TEXT,
+    "xmod": {**_TEXT, "languages": ["en_XX", "de_DE"], "default_language": "en_XX"},
     "clip": {
         "text_config": _TEXT,
         "vision_config": _IMAGE,
@@ -104,6 +105,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "gemma3_text": _GROUPED,
     "llama": _GROUPED,
     "mistral": _GROUPED,
+    "phi": _TEXT,
     "phi3": {**_TEXT, "num_key_value_heads": 2},
     "qwen2": _GROUPED,
     "qwen3": _GROUPED,
