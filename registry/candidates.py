@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, or_, select
 from sqlalchemy.orm import Session
 
-from registry import accounts, base_models, names, revisions, setup
+from registry import accounts, base_models, external, names, revisions, setup
 from registry.errors import InvalidRecipe, ResolutionImpossible, RevisionNotFound
 from registry.models import Account, Adapter, BaseModel, Manifest, Version
 from registry.names import Content, Exact, Latest, Range, Reference, RevisionPin
@@ -134,6 +134,7 @@ def _resolved(row: BaseModel) -> ResolvedBase:
 
 def _named(session: Session, reference: Reference, viewer: Account | None) -> list[Candidate]:
     adapter = revisions.find_adapter(session, reference.name, viewer)
+    external.check_here(adapter)
     selector = reference.selector
     if isinstance(selector, RevisionPin):
         found = _candidates(session, _versions(Version.revision_id == selector.id, adapter))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from registry import diff, names, revisions, scores, search
+from registry import diff, external, names, revisions, scores, search
 from registry.accounts import visible_to
 from registry.errors import RevisionNotFound, VersionWithheld
 from registry.models import (
@@ -75,6 +75,7 @@ def find_version(session: Session, adapter: Adapter, selector: str) -> Version:
     Raises InvalidName when the selector cannot be read, RevisionNotFound when it selects nothing,
     VersionWithheld when it selects only what was quarantined or removed.
     """
+    external.check_here(adapter)
     wanted = names.parse_selector(selector)
     selected = [version for version in versions(session, adapter) if _selects(wanted, version)]
     for version in selected:

@@ -143,8 +143,8 @@ class Adapter(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
     removed_at: Mapped[datetime | None]
-    external: Mapped[dict[str, Any] | None]
-    """What is known of an adapter whose weights are elsewhere (`registry.external`); else None."""
+    external: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What is known of an adapter whose weights are elsewhere (`registry.importing`); else None."""
 
     owner: Mapped[Account] = relationship()
     versions: Mapped[list["Version"]] = relationship(back_populates="adapter")

@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from registry import accounts, audit, db, names, strictjson
+from registry import accounts, audit, db, external, names, strictjson
 from registry.acceptance import Limits, check_file, check_path, check_tree
 from registry.blobs import StoredBlob
 from registry.errors import (
@@ -216,6 +216,7 @@ def commit(
 
     Raises RevisionNotFound, StaleParent, BlobMissing, UploadRefused.
     """
+    external.check_here(adapter)
     lock(session, adapter)
     head = branch_head(session, adapter, branch)
     fresh = head is None and branch.startswith(INCOMING)
@@ -379,8 +380,9 @@ def _digest(value: Mapping[str, object]) -> str:
 def resolve_revision(session: Session, adapter: Adapter, text: str) -> Revision:
     """Return what a branch, tag, version number (with or without `v`) or revision id stands for.
 
-    Raises RevisionNotFound; also for what is quarantined or removed.
+    Raises RevisionNotFound; also for what is quarantined or removed. Raises ExternalOnly.
     """
+    external.check_here(adapter)
     revision_id = _revision_id(session, adapter, text)
     revision = None
     if revision_id is not None and not _is_withheld(session, adapter, revision_id):

@@ -407,7 +407,7 @@ class EvaluatorKeyOut(BaseModel):
 
 
 class ExternalSubject(Document):
-    """A configuration on a base, measured elsewhere; its canonical digest is the subject."""
+    """A configuration on a base, measured elsewhere (`score_subjects.external_digest`)."""
 
     format: Literal["hub.external/1"] = Field("hub.external/1", alias="schema")
     source: str = Field(min_length=1, max_length=64)

@@ -150,8 +150,11 @@ def check(session: Session, body: ScoreIn, account: Account) -> None:
 
 
 def external_digest(subject: ExternalSubject) -> str:
-    """Return the digest under which scores of an external subject are kept."""
-    return strictjson.digest(subject.model_dump(mode="json", by_alias=True))
+    """Return the digest under which scores of an external subject are kept.
+
+    Where it is described does not count: pages move.
+    """
+    return strictjson.digest(subject.model_dump(mode="json", by_alias=True, exclude={"url"}))
 
 
 def record_external(

@@ -184,6 +184,7 @@ def _rows(order: _Order) -> Select[Any]:
     return select(
         *(document.name, document.title, document.summary, document.number, document.facets),
         *(Adapter.downloads, Adapter.updated_at),
+        Adapter.external["source"].as_string().label("external"),
         *(key.label(f"key_{position}") for position, key in enumerate(order.keys)),
     ).join_from(document, Adapter, Adapter.id == document.adapter_id)
 
@@ -236,6 +237,7 @@ def _hit(row: Row[Any]) -> SearchHit:
         tasks=facets.get("task", []),
         base_name=next(iter(facets.get("base", ())), None),
         number=row.number,
+        external=row.external,
         downloads=row.downloads,
         updated_at=row.updated_at,
     )
@@ -372,6 +374,8 @@ def index_adapter(session: Session, adapter: Adapter, *, card: str | None = None
     ).one()
     if card is not None:
         _describe_card(document, frontmatter.split(card))
+    if adapter.external is not None:
+        _describe_external(document, adapter.external)
     version = newest_version(session, adapter.id)
     document.number = version.number if version is not None else None
     if version is not None:
@@ -422,6 +426,18 @@ def _describe_version(session: Session, document: SearchDocument, version: Versi
     )
     datasets = [dataset["name"] for dataset in manifest["datasets"]]
     document.words = _words(document.facets, [*card["tags"], *datasets])
+
+
+def _describe_external(document: SearchDocument, known: Mapping[str, Any]) -> None:
+    document.title, document.summary = known["title"], known["summary"]
+    document.facets = _facets(
+        kind=[known["kind"]],
+        method=_methods(known["method"]),
+        task=known["tasks"],
+        language=known["languages"],
+        base=[known["base"]],
+    )
+    document.words = _words(document.facets, known["words"])
 
 
 def _facets(**facets: Iterable[str | None]) -> dict[str, list[str]]:

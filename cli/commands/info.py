@@ -49,12 +49,32 @@ def command(*, ref: str, files: bool, endpoint: str | None, as_json: bool) -> No
 
 
 def _show_unpublished(adapter: AdapterOut) -> None:
+    if adapter.external is not None:
+        _show_external(adapter, adapter.external)
+        return
     output.fields([("adapter", adapter.name), ("visibility", adapter.visibility)])
     if adapter.versions:
         output.note("It has no version that can be used by its number.")
         _show_versions(adapter)
     else:
         output.note("It has no published version yet; `hubctl push` publishes one.")
+
+
+def _show_external(adapter: AdapterOut, known: dict[str, Any]) -> None:
+    output.data(f"{adapter.name} (external, from {known['source']})")
+    output.data(" - ".join(text for text in (known["title"], known["summary"]) if text))
+    output.data()
+    output.fields(
+        [
+            *((key, known[key]) for key in ("kind", "method", "languages", "tasks", "dataset")),
+            *((key, known[key]) for key in ("base", "author", "default", "url")),
+            ("variants", output.plural(len(known["variants"]), "variant")),
+        ]
+    )
+    output.note("Its weights are not on this hub, and nothing resolves to it.")
+    if adapter.scores:
+        _heading("Scores")
+        show_table(adapter.scores)
 
 
 def _show_version(adapter: AdapterOut, detail: VersionDetail) -> None:

@@ -64,7 +64,7 @@ def command(
 def _row(hit: SearchHit) -> list[object]:
     return [
         hit.name,
-        hit.number or "-",
+        hit.number or ("external" if hit.external else "-"),
         hit.kind,
         hit.method,
         hit.languages,

@@ -17,6 +17,7 @@ COMMANDS = {
     "reindex": "Write the search index anew.",
     "restore": "Make a hub from a backup.",
     "scrub": "Read everything that is kept, and name what is damaged.",
+    "import-adapterhub": "Read AdapterHub's cards as external adapters.",
 }
 
 
