@@ -394,6 +394,16 @@ def visible_to(viewer: Account | None) -> ColumnElement[bool]:
     )
 
 
+def owners_seen_by(session: Session, viewer: Account | None) -> set[int] | None:
+    """Return whose private adapters a viewer may see too, as `visible_to` has it; None: all."""
+    if viewer is None:
+        return set()
+    if viewer.is_operator:
+        return None
+    joined = select(Membership.organisation_id).where(Membership.user_id == viewer.id)
+    return {viewer.id, *session.scalars(joined)}
+
+
 def _membership(session: Session, account: Account, owner_id: int) -> str | None:
     return session.scalar(
         select(Membership.role).where(

@@ -491,6 +491,16 @@ class SearchDocument(Base):
     """The facets as words for the index (`search_index.token`)."""
 
 
+class SearchChange(Base):
+    """When an adapter's facets or readers last changed; triggers (migration 0007) keep it."""
+
+    __tablename__ = "search_changes"
+
+    adapter_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    stamp: Mapped[int] = mapped_column(BigInteger, index=True)
+    """Rises; what the numbers mean differs between databases (`registry.facet_cube`)."""
+
+
 class AuditEntry(Base):
     """Who did what, when. The database refuses to change or delete a row."""
 

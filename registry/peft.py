@@ -106,6 +106,16 @@ class _Lora:
                 modules[path[: match.start()]][_PARTS[match[1]]] = info.shape
         return modules
 
+    @cached_property
+    def given(self) -> dict[tuple[str, str], str]:
+        """(module, part) -> the tensor's name in the file."""
+        found = {}
+        for name in self.weights.tensors:
+            path = self._relative(name)
+            if path is not None and (match := _SUFFIX.search(path)) is not None:
+                found[path[: match.start()], _PARTS[match[1]]] = name
+        return found
+
     def _relative(self, name: str) -> str | None:
         """Return the path in the base model, without PEFT's prefix and the base's own."""
         if not name.startswith(_ROOT):
@@ -149,7 +159,8 @@ class _Lora:
             yield f"none of its tensors is part of a LoRA; names read {_ROOT}<module>.lora_A.weight"
         for path, parts in modules.items():
             for part, text in self._module_problems(path, parts):
-                yield f"tensor {path}, {part}: {text}"
+                given = self.given.get((path, part))
+                yield f"tensor {repr(given) if given else f'{path}, {part}'}: {text}"
         yield from self._missing_modules(set(modules))
 
     def _other_problems(self, name: str, shape: Shape) -> Iterator[str]:

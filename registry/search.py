@@ -4,12 +4,12 @@ Nobody finds, counts or is told the name of an adapter that may not be seen.
 """
 
 import base64
+import heapq
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -21,7 +21,6 @@ from sqlalchemy import (
     SQLColumnExpression,
     String,
     case,
-    func,
     literal,
     select,
     tuple_,
@@ -29,65 +28,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from registry import accounts, cards, frontmatter, search_index, vocabulary
+from registry import accounts, cards, facet_counts, frontmatter, search_index, vocabulary
 from registry.errors import InvalidQuery
 from registry.frontmatter import Card
 from registry.models import Account, Adapter, Manifest, SearchDocument, UtcDateTime, Version
 from registry.schemas import FacetValue, SearchHit, SearchPage, Suggestion
-from registry.search_index import Terms
+from registry.search_query import SearchQuery, Sort
 
-Sort = Literal["relevance", "downloads", "updated", "name"]
-
-LARGEST_PAGE = 100
-MOST_VALUES = 20
-"""Values of one facet that a search may allow."""
-COUNTED = 20_000
-"""Matches that are counted; beyond, counts are lower bounds."""
 SHOWN_VALUES = 12
 """Values of one facet that a page lists, the most frequent ones."""
 SUGGESTIONS = 8
-
-
-@dataclass(frozen=True)
-class SearchQuery:
-    """What a person looks for. Facets narrow down; several values of one facet are alternatives."""
-
-    text: str = ""
-    facets: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    owner: str | None = None
-    sort: Sort | None = None
-    """None: by relevance when there are words, else by downloads."""
-    limit: int = 20
-    after: str | None = None
-    """`SearchPage.next` of the page before."""
-
-    def terms(self, *, without: str | None = None) -> Terms:
-        groups = (
-            tuple(search_index.token(facet, value) for value in values)
-            for facet, values in self.facets.items()
-            if values and facet != without
-        )
-        return Terms(search_index.words(self.text), tuple(groups))
-
-    def order(self) -> Sort:
-        has_words = bool(search_index.words(self.text))
-        if self.sort is None or (self.sort == "relevance" and not has_words):
-            return "relevance" if has_words else "downloads"
-        return self.sort
-
-    def check(self) -> None:
-        """Raises InvalidQuery."""
-        if unknown := self.facets.keys() - vocabulary.FACETS.keys():
-            raise InvalidQuery(
-                f"there is no facet {min(unknown)!r}; choose of {', '.join(vocabulary.FACETS)}"
-            )
-        for facet, values in self.facets.items():
-            if len(values) > MOST_VALUES:
-                raise InvalidQuery(f"{facet} allows {len(values)} values; {MOST_VALUES} at most")
-        if self.sort is not None and self.sort not in get_args(Sort):
-            raise InvalidQuery(f"cannot sort by {self.sort!r}: use {', '.join(get_args(Sort))}")
-        if not 1 <= self.limit <= LARGEST_PAGE:
-            raise InvalidQuery(f"a page has 1 to {LARGEST_PAGE} results, not {self.limit}")
+WALKED = 500
+"""Adapters that are looked at in one step of a walk through all of them."""
 
 
 def search(session: Session, query: SearchQuery, viewer: Account | None) -> SearchPage:
@@ -96,12 +48,12 @@ def search(session: Session, query: SearchQuery, viewer: Account | None) -> Sear
     Raises InvalidQuery.
     """
     found, following = hits(session, query, viewer)
-    counts, total = _count(session, query, _visible(query, viewer))
+    counted = facet_counts.count(session, query, viewer)
     return SearchPage(
         hits=found,
-        total=total,
-        total_is_exact=total < COUNTED,
-        facets=_facet_values(query, counts),
+        total=counted.total,
+        total_is_exact=counted.exact,
+        facets=_facet_values(query, counted.facets),
         next=following,
     )
 
@@ -112,7 +64,7 @@ def hits(
     """Return a page of hits without counting, and the place of the next. Raises InvalidQuery."""
     query.check()
     order = query.order()
-    found = session.execute(_page(session, query, order, _visible(query, viewer))).all()
+    found = session.execute(_page(session, query, order, viewer)).all()
     rows = found[: query.limit]
     following = _cursor(order, rows[-1]) if len(found) > query.limit else None
     return [_hit(row) for row in rows], following
@@ -148,7 +100,16 @@ class _Order:
     """By which expressions a page is sorted, and how a cursor names a place in it."""
 
     keys: tuple[SQLColumnExpression[Any], ...]
+    """The last one is an id, so that no two places are equal."""
     descending: bool
+
+    def apply(self, statement: Select[Any], after: Sequence[object] | None) -> Select[Any]:
+        if after is not None:
+            place, here = tuple_(*map(_bound, after)), tuple_(*self.keys)
+            statement = statement.where(here < place if self.descending else here > place)
+        return statement.order_by(
+            *(key.desc() if self.descending else key.asc() for key in self.keys)
+        )
 
 
 _BROWSING: dict[Sort, _Order] = {
@@ -158,10 +119,9 @@ _BROWSING: dict[Sort, _Order] = {
 }
 
 
-def _page(
-    session: Session, query: SearchQuery, order: Sort, visible: ColumnElement[bool]
-) -> Select[Any]:
+def _page(session: Session, query: SearchQuery, order: Sort, viewer: Account | None) -> Select[Any]:
     index, terms = search_index.index_of(session), query.terms()
+    visible = _visible(query, viewer)
     if order == "relevance":
         best = _candidates(session, query, visible)
         by = _Order((_closeness(query.text), best.c.score, best.c.id), descending=False)
@@ -169,14 +129,37 @@ def _page(
     else:
         by = _BROWSING[order]
         statement = _rows(by).where(visible)
-        if terms:
+        if terms.tokens and not terms.words:
+            broad = facet_counts.if_many(session, query, viewer)
+            statement = statement.where(
+                index.matching(terms)
+                if broad is None
+                else Adapter.id.in_(_walk(session, query, by, broad))
+            )
+        elif terms:
             statement = statement.where(index.matching(terms))
-    if query.after is not None:
-        place = tuple_(*map(_bound, _place(query.after, order)))
-        here = tuple_(*by.keys)
-        statement = statement.where(here < place if by.descending else here > place)
-    ordering = [key.desc() if by.descending else key.asc() for key in by.keys]
-    return statement.order_by(*ordering).limit(query.limit + 1)
+    after = None if query.after is None else _place(query.after, order)
+    return by.apply(statement, after).limit(query.limit + 1)
+
+
+def _walk(
+    session: Session, query: SearchQuery, by: _Order, wanted: Callable[[int], bool]
+) -> list[int]:
+    """Return the first adapters of a page in its order, of which many are wanted.
+
+    Sorting all matches of "English" takes longer than going through all adapters in the order of an
+    index until a page is full.
+    """
+    place = None if query.after is None else _place(query.after, query.order())
+    found: list[int] = []
+    while len(found) <= query.limit:
+        step = by.apply(select(*by.keys), place).limit(WALKED)
+        rows = session.execute(step).all()
+        found += [row[-1] for row in rows if wanted(row[-1])]
+        if len(rows) < WALKED:
+            break
+        place = list(rows[-1])
+    return found[: query.limit + 1]
 
 
 def _rows(order: _Order) -> Select[Any]:
@@ -280,54 +263,8 @@ def _keys(document: list[Any], order: Sort) -> list[object]:
     return keys
 
 
-# --- counts --------------------------------------------------------------------------------------
-
-
-def _count(
-    session: Session, query: SearchQuery, visible: ColumnElement[bool]
-) -> tuple[dict[str, Counter[str]], int]:
-    """Return per facet how many matches have each value, and how many matches there are.
-
-    A facet's own choice does not narrow its counts: they say what another choice would find.
-    """
-    tokens, total = _tokens(session, query.terms(), visible)
-    counts = _by_facet(tokens)
-    for facet, values in query.facets.items():
-        if values:
-            others, _ = _tokens(session, query.terms(without=facet), visible)
-            counts[facet] = _by_facet(others)[facet]
-    return counts, total
-
-
-def _tokens(
-    session: Session, terms: Terms, visible: ColumnElement[bool]
-) -> tuple[Counter[str], int]:
-    matches = (
-        select(SearchDocument.facet_tokens)
-        .join(Adapter, Adapter.id == SearchDocument.adapter_id)
-        .where(visible)
-        .limit(COUNTED)
-    )
-    if terms:
-        matches = matches.where(search_index.index_of(session).matching(terms))
-    found = matches.subquery()
-    # One string of all tokens: a row each would cost several times the counting.
-    joined, total = session.execute(
-        select(func.aggregate_strings(found.c.facet_tokens, " "), func.count())
-    ).one()
-    return Counter((joined or "").split()), total
-
-
-def _by_facet(tokens: Mapping[str, int]) -> dict[str, Counter[str]]:
-    counts: dict[str, Counter[str]] = {facet: Counter() for facet in vocabulary.FACETS}
-    for token, count in tokens.items():
-        facet, value = search_index.value_of(token)
-        counts[facet][value] = count
-    return counts
-
-
 def _facet_values(
-    query: SearchQuery, counts: Mapping[str, Counter[str]]
+    query: SearchQuery, counts: Mapping[str, Mapping[str, int]]
 ) -> dict[str, list[FacetValue]]:
     return {
         facet: [
@@ -338,11 +275,15 @@ def _facet_values(
     }
 
 
-def _most_frequent(counts: Counter[str], chosen: Sequence[str]) -> list[tuple[str, int]]:
+def _most_frequent(counts: Mapping[str, int], chosen: Sequence[str]) -> list[tuple[str, int]]:
     """Return what is chosen, and the most frequent others, by frequency and then by name."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = dict(ordered[:SHOWN_VALUES]) | {value: counts[value] for value in chosen}
-    return sorted(shown.items(), key=lambda item: (-item[1], item[0]))
+    shown = dict(heapq.nsmallest(SHOWN_VALUES, counts.items(), key=_by_frequency))
+    shown |= {value: counts.get(value, 0) for value in chosen}
+    return sorted(shown.items(), key=_by_frequency)
+
+
+def _by_frequency(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
 
 
 # --- search rows ---------------------------------------------------------------------------------

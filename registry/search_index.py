@@ -53,6 +53,9 @@ class SearchIndex(Protocol):
     def matching(self, terms: Terms) -> ColumnElement[bool]:
         """Return the condition that the documents selected from match the terms."""
 
+    def matches(self, terms: Terms) -> Select[int]:
+        """Return the ids of all rows that match the terms."""
+
     def best(self, terms: Terms, visible: ColumnElement[bool]) -> CTE:
         """Return `id` and `score` (smaller is better) of the most popular visible matches."""
 
@@ -98,6 +101,9 @@ class _Sqlite:
     def matching(self, terms: Terms) -> ColumnElement[bool]:
         return (_FTS.c.rowid == SearchDocument.id) & _FTS.c.search_fts.op("match")(_fts5(terms))
 
+    def matches(self, terms: Terms) -> Select[int]:
+        return select(_FTS.c.rowid).where(_FTS.c.search_fts.op("match")(_fts5(terms)))
+
     def best(self, terms: Terms, visible: ColumnElement[bool]) -> CTE:
         # One weight per column: name, title, summary, words, card, facet_tokens.
         score = func.bm25(literal_column("search_fts"), 10.0, 6.0, 3.0, 3.0, 1.0, 0.0)
@@ -142,9 +148,15 @@ class _Postgresql:
     ranked = 1_000
 
     def matching(self, terms: Terms) -> ColumnElement[bool]:
+        return (_VECTORS.c.id == SearchDocument.id) & self._holds(terms)
+
+    def matches(self, terms: Terms) -> Select[int]:
+        return select(_VECTORS.c.id).where(self._holds(terms))
+
+    def _holds(self, terms: Terms) -> ColumnElement[bool]:
         groups = [f"({' | '.join(group)})" for group in terms.tokens]
         query = _tsquery("hub", " & ".join([*groups, *_lexemes(terms.words)]))
-        return (_VECTORS.c.id == SearchDocument.id) & _VECTORS.c.words.op("@@")(query)
+        return _VECTORS.c.words.op("@@")(query)
 
     def best(self, terms: Terms, visible: ColumnElement[bool]) -> CTE:
         # Materialised: the planner else walks all documents by popularity for a rare word.

@@ -1,11 +1,13 @@
 """Which files a revision may hold."""
 
 import pickle
+import random
 
 import pytest
 
 from registry.acceptance import Limits, check_file, check_path, check_tree, sniff
 from registry.errors import UploadRefused
+from tests.support.mutations import bad_path
 
 LIMITS = Limits(file=1000, revision_files=3, revision_bytes=2000)
 SAFETENSORS = (640).to_bytes(8, "little") + b'{"a": 1}'  # begins with the bytes of a pickle
@@ -78,3 +80,12 @@ def test_paths_that_are_not_plain_are_refused(path):
 def test_trees_that_cannot_be_one_revision_are_refused(sizes, message):
     with pytest.raises(UploadRefused, match=message):
         check_tree(sizes, LIMITS)
+
+
+def test_paths_made_to_mislead_are_refused_by_name():
+    dice = random.Random(0)
+    for _ in range(300):
+        path = bad_path(dice)
+        with pytest.raises(UploadRefused) as refusal:
+            check_path(path)
+        assert repr(path[:60])[:-1] in str(refusal.value)

@@ -8,7 +8,8 @@ from registry.errors import InvalidPackage
 from registry.manifest import build_manifest, claimed_base
 from registry.packages import Package
 from registry.schemas import BaseIdentity, ManifestDocument
-from tests.support.mutations import SPOILERS, good, scribble
+from tests.support.mutations import ON_TENSORS, SPOILERS, good, good_of_kind, scribble
+from tests.support.other_packages import KINDS
 from tests.support.packages import HEAD, bert, gpt2, make_folder, noise, registration, sha
 
 BASE = bert()
@@ -81,6 +82,26 @@ def test_200_good_adapters_are_accepted(tmp_path):
         accept(seed, tmp_path / str(seed))
 
 
+def accept_kind(kind, seed, tmp_path):
+    base, folder = good_of_kind(kind, random.Random(f"{kind} {seed}"))
+    document = build(folder, tmp_path, base).document
+    assert document.kind == (None if kind == "peft" else kind)
+    assert document.tensors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_good_folders_of_other_kinds_are_accepted(kind, tmp_path):
+    for seed in range(6):
+        accept_kind(kind, seed, tmp_path / str(seed))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_40_good_folders_of_each_other_kind_are_accepted(kind, tmp_path):
+    for seed in range(40):
+        accept_kind(kind, seed, tmp_path / str(seed))
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 
@@ -103,6 +124,28 @@ def test_a_spoilt_adapter_is_refused_with_what_is_wrong(spoiler, tmp_path):
 def test_40_adapters_spoilt_in_each_way_are_refused(spoiler, tmp_path):
     for seed in range(40):
         refuse(spoiler, seed, tmp_path / str(seed))
+
+
+def refuse_kind(kind, spoiler, seed, tmp_path):
+    rng = random.Random(f"{kind} {spoiler} {seed}")
+    base, folder = good_of_kind(kind, rng)
+    words = SPOILERS[spoiler](folder, rng)
+    problems = refused(folder, tmp_path, base)
+    assert any(word in problems for word in words), (words, problems)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_spoilt_folders_of_other_kinds_are_refused_too(kind, tmp_path):
+    for spoiler in ON_TENSORS:
+        refuse_kind(kind, spoiler, 0, tmp_path / spoiler)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("spoiler", ON_TENSORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_20_folders_of_other_kinds_spoilt_in_each_way_are_refused(kind, spoiler, tmp_path):
+    for seed in range(20):
+        refuse_kind(kind, spoiler, seed, tmp_path / str(seed))
 
 
 def survive(seed, tmp_path):

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from registry import accounts, revisions, search, search_index
+from registry import accounts, facet_counts, revisions, search, search_index
 from registry.errors import InvalidQuery
 from registry.models import Adapter, SearchDocument
-from registry.search import SearchQuery
+from registry.search_query import SearchQuery
 from tests.support import shelf
 
 
@@ -441,3 +441,25 @@ def test_what_is_rolled_back_is_not_found(session, add, find):
     assert find("kept") == ["acme/kept"]
     assert find("gone") == []
     assert session.scalar(select(Adapter).where(Adapter.name == "acme/gone")) is None
+
+
+@pytest.mark.parametrize("sort", ["downloads", "updated", "name"])
+def test_pages_of_a_broad_facet_are_those_of_a_narrow_one(add, session, monkeypatch, sort):
+    for number in range(23):
+        add(f"acme/a{number:02}", downloads=number % 5, **shelf.language_pack("qu"))
+        add(f"acme/b{number:02}", downloads=number % 5, **shelf.language_pack("sw"))
+
+    def pages():
+        found, after = [], None
+        while True:
+            query = SearchQuery(facets={"language": ["qu"]}, sort=sort, limit=4, after=after)
+            hits, after = search.hits(session, query, None)
+            found.append([hit.name for hit in hits])
+            if after is None:
+                return found
+
+    one_by_one = pages()
+    monkeypatch.setattr(facet_counts, "MANY", 1)
+    monkeypatch.setattr(search, "WALKED", 3)
+    assert pages() == one_by_one
+    assert sum(map(len, one_by_one)) == 23

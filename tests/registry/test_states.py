@@ -14,7 +14,7 @@ from registry.errors import (
 )
 from registry.models import AuditEntry
 from registry.schemas import Recipe
-from registry.search import SearchQuery
+from registry.search_query import SearchQuery
 from tests.support import shelf
 
 NUMBERS = ("1.0.0", "1.1.0")

@@ -10,6 +10,7 @@ import random
 import struct
 from collections.abc import Callable
 
+from tests.support.other_packages import KINDS
 from tests.support.packages import HEAD, Folder, Tensor, bert, gpt2, llama, make_folder, noise
 
 CONFIGS = (
@@ -26,7 +27,16 @@ CONFIGS = (
     "prompt_tuning[prompt_length=4]",
     "seq_bn[reduction_factor=2]|lora[r=2]",
     "compacter[phm_dim=2,reduction_factor=2]",
+    "compacter++[phm_dim=2,reduction_factor=2]",
+    "scaled_par_bn[reduction_factor=2]",
+    "dora[r=2]",
+    "vera[r=2]",
+    "mtl_lora[r=2]",
+    "prefix_tuning[prefix_length=3,bottleneck_size=4]",
+    "prefix_tuning[flat=True,prefix_length=3]|seq_bn[reduction_factor=2]|lora[r=2]",
     "loreft",
+    "noreft[r=2]",
+    "direft[r=2]",
 )
 BASES = {
     "bert": bert(),
@@ -60,10 +70,16 @@ def good(rng: random.Random):
     return base, folder
 
 
+def good_of_kind(kind: str, rng: random.Random):
+    """Return (base, folder) of a fusion, a head, an embedding, ..., that must be accepted."""
+    base = BASES[rng.choice(sorted(BASES))]
+    return base, KINDS[kind](base, rng, rng.choice(("F32", "F16", "BF16")))
+
+
 def _weights(folder: Folder, rng: random.Random) -> tuple[str, dict[str, Tensor]]:
     if folder.head and rng.random() < 0.3:
         return "model_head.safetensors", folder.head
-    return "adapter.safetensors", folder.tensors
+    return folder.weights, folder.tensors
 
 
 def _pick(tensors: dict[str, Tensor], rng: random.Random) -> str:
@@ -157,13 +173,13 @@ def under_other_names(folder: Folder, rng: random.Random) -> list[str]:
 
 
 def _rewrite(folder: Folder, change: Callable[[dict], object]) -> None:
-    data = folder.contents()["adapter.safetensors"]
+    data = folder.contents()[folder.weights]
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
     header.pop("__metadata__")
     text = change(header)
     text = text if isinstance(text, bytes) else json.dumps(header).encode()
-    folder.files["adapter.safetensors"] = struct.pack("<Q", len(text)) + text + data[8 + length :]
+    folder.files[folder.weights] = struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
 def by_header(folder: Folder, rng: random.Random) -> list[str]:
@@ -264,23 +280,59 @@ def by_contract(folder: Folder, rng: random.Random) -> list[str]:
     return [word]
 
 
-SPOILERS = {
+def by_json(folder: Folder, rng: random.Random) -> list[str]:
+    """Write a document as parsers disagree on, or choke on."""
+    contents = folder.contents()
+    file = rng.choice(sorted(path for path in contents if path.endswith(".json")))
+    data = contents[file]
+    folder.files[file] = rng.choice(
+        (
+            b"\xef\xbb\xbf" + data,
+            data.decode().encode("utf-16"),
+            data[: rng.randrange(1, len(data))],
+            data[:-1] + b',"a":1,"a":2}',
+            data[:-1] + b',"a":NaN}',
+            data[:-1] + b',"a":1e999}',
+            data[:-1] + b',"a":' + b"9" * 5000 + b"}",
+            data[:-1] + b',"a":"\\ud800"}',
+            data[:-1] + b',"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+            data[:-1] + b",}",
+            b"// a comment\n" + data,
+            data + b"{}",
+            b"[" + data + b"]",
+            b"null",
+            b"",
+            b"\xff\xfe\x00",
+        )
+    )
+    return [f"{file}: "]
+
+
+ON_TENSORS = {
     spoil.__name__: spoil
     for spoil in (
-        truncated,
-        renamed,
-        extra,
-        missing,
-        misshaped,
-        of_integers,
-        infinite,
-        of_another_base,
-        under_other_names,
-        by_header,
-        by_configuration,
-        by_contract,
+        *(truncated, renamed, extra, missing, misshaped, of_integers, infinite),
+        *(by_header, by_json),
     )
 }
+"""These spoil folders of every kind."""
+
+SPOILERS = ON_TENSORS | {
+    spoil.__name__: spoil
+    for spoil in (of_another_base, under_other_names, by_configuration, by_contract)
+}
+
+
+def bad_path(rng: random.Random) -> str:
+    """Return a path that means different things in different places, or nothing in any."""
+    part = rng.choice(("adapter_config.json", "weights.safetensors", "a/b.json", "README.md"))
+    tricks = (
+        *(f"../{part}", f"/{part}", f"a/../../{part}", f"./{part}", f"a//{part}", f"{part}/"),
+        *(f"a\\{part}", f"C:{part}", f"{part}\0.json", f"{part}\n", f" {part}", f"{part} "),
+        *(f"\u202e{part}", f"ü{part}", f"~{part}", f"%2e%2e/{part}", f"{part}?x", "a" * 300, ""),
+        *("..", ".", f"$HOME/{part}", f"`x`{part}", f"{part};rm", f"a/./{part}", f"a/../{part}"),
+    )
+    return rng.choice(tricks)
 
 
 _ODD = (

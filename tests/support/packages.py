@@ -173,11 +173,13 @@ class Folder:
     """JSON files."""
     files: dict[str, bytes] = field(default_factory=dict)
     """All others; these go before what the fields above would give."""
+    weights: str = "adapter.safetensors"
+    """The file of `tensors`."""
 
     def contents(self) -> dict[str, bytes]:
         made = {path: json.dumps(document).encode() for path, document in self.documents.items()}
         if self.tensors:
-            made["adapter.safetensors"] = safetensors(self.tensors)
+            made[self.weights] = safetensors(self.tensors)
         if self.head:
             made["model_head.safetensors"] = safetensors(self.head)
         return made | self.files
@@ -185,6 +187,7 @@ class Folder:
     def write(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for path, data in self.contents().items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
         return folder
 

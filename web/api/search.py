@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from registry import search
 from registry.schemas import SearchPage, Suggestion
-from registry.search import SearchQuery, Sort
+from registry.search_query import LARGEST_PAGE, SearchQuery, Sort
 from web.deps import DatabaseSession, OptionalCaller, viewer_of
 
 router = APIRouter(prefix="/api/v1", tags=["search"])
@@ -27,7 +27,7 @@ def read_query(
     licence: Values = [],  # noqa: B006
     owner: str | None = None,
     sort: Sort | None = None,
-    limit: Annotated[int, Query(ge=1, le=search.LARGEST_PAGE)] = 20,
+    limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 20,
     after: str | None = None,
 ) -> SearchQuery:
     """Read a search from an address; pages and API share it."""

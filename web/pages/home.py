@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from registry import catalogue, search
-from registry.search import SearchQuery
+from registry.search_query import SearchQuery
 from web.deps import BaseUrl, DatabaseSession, OptionalCaller, viewer_of
 from web.pages.rendering import page
 

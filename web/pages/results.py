@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, HTTPException, Response
 
 from registry import accounts, search, vocabulary
 from registry.schemas import FacetValue, SearchPage
-from registry.search import SearchQuery
+from registry.search_query import SearchQuery
 from web.api.search import read_query
 from web.deps import BaseUrl, DatabaseSession, OptionalCaller, viewer_of
 from web.pages.rendering import address, page
