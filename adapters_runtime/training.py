@@ -109,9 +109,9 @@ class AdapterTrainer(Trainer):
         if self.adapted.training and self.trained_fusions():
             extra = self.adapted.get_fusion_regularization_loss().to(loss.device)
             # A loss per token is a share of the whole step's; the Trainer divides others later.
-            shares = self.current_gradient_accumulation_steps
-            scaled = self.model_accepts_loss_kwargs and num_items_in_batch is not None
-            loss = loss + (extra / shares if scaled else extra)
+            if self.model_accepts_loss_kwargs and num_items_in_batch is not None:
+                extra = extra / self.current_gradient_accumulation_steps
+            loss = loss + extra
         return (loss, outputs) if return_outputs else loss
 
     # --- checkpoints
