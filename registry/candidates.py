@@ -59,17 +59,25 @@ def named(session: Session, text: str, viewer: Account | None) -> list[Candidate
 
 
 def of_base(
-    session: Session, base: str, viewer: Account | None
+    session: Session,
+    base: str | BaseIdentity,
+    viewer: Account | None,
+    *,
+    kinds: Sequence[str] = ("task", "language"),
 ) -> tuple[ResolvedBase, list[Candidate]]:
-    """Return a base, and every task and language adapter that may be one of its structure.
+    """Return a base, and every adapter of these kinds that may be one of its structure.
 
-    Raises BaseModelNotFound.
+    Raises BaseModelNotFound for a name that is not registered, InvalidRecipe for an identity that
+    says nothing.
     """
-    resolved = _resolved(base_models.get(session, base))
+    if isinstance(base, str):
+        resolved = _resolved(base_models.get(session, base))
+    else:
+        resolved = _identified(session, base)
     structure = resolved.identity.structure
     found = _versions(
         accounts.visible_to(viewer),
-        Version.kind.in_(("task", "language")),
+        Version.kind.in_(kinds),
         or_(Version.structure == structure, Version.structure.is_(None)),
     )
     return resolved, _candidates(session, found)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from registry import names
 from registry.schemas import (
     AdapterOut,
+    BaseIdentity,
     BaseModelIn,
     BaseModelOut,
     BoardKey,
@@ -27,6 +28,8 @@ from registry.schemas import (
     ErrorBody,
     EvaluatorKeyIn,
     EvaluatorKeyOut,
+    FitOut,
+    FitsIn,
     LeaderboardOut,
     MatrixOut,
     MetricIn,
@@ -214,6 +217,10 @@ class HubClient:
         """`full` adds configuration and tensors, by which an adapter folder can be checked."""
         query = {"name": name, "body": body, "full": "true" if full else None}
         return self._get("/api/v1/base-models", list[BaseModelOut], query)
+
+    def fits(self, base: str | BaseIdentity) -> list[FitOut]:
+        """List the adapters that stand on a base: by registered name, body digest, or identity."""
+        return self._post("/api/v1/base-models/fits", FitsIn(base=base), list[FitOut])
 
     # --- set-ups --------------------------------------------------------------------------------
 

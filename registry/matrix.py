@@ -41,7 +41,7 @@ def matrix(
     by_code = _by_code(packs)
     rows = [
         _Row.of(session, task, resolved, viewer).cells(columns, by_code)
-        for task in _newest(each for each in found if each.kind == "task")
+        for task in newest(each for each in found if each.kind == "task")
         if not tasks or task.adapter in tasks
     ]
     measured = _measured(session, [cell for row in rows for cell in row], viewer)
@@ -56,7 +56,7 @@ def matrix(
     )
 
 
-def _newest(tasks: Iterable[Candidate]) -> list[Candidate]:
+def newest(tasks: Iterable[Candidate]) -> list[Candidate]:
     """Return of each adapter the highest live version, else the highest deprecated one."""
     chosen: dict[str, Candidate] = {}
     for task in sorted(tasks, key=by_age):

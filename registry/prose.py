@@ -6,7 +6,7 @@ from typing import Any
 
 from registry import setup, vocabulary
 from registry.errors import InvalidRecipe
-from registry.schemas import HeadEntry, ManifestDocument, Requirement, Signature
+from registry.schemas import BaseIdentity, HeadEntry, ManifestDocument, Requirement, Signature
 
 SLOTS = {"lang": "a language adapter", "task": "a task adapter"}
 SHOWN_LABELS = 8
@@ -161,11 +161,10 @@ def _listed(items: Sequence[str]) -> str:
 # --- the base ------------------------------------------------------------------------------------
 
 
-def base_parts(manifest: ManifestDocument) -> list[Part]:
-    base = manifest.base
+def base_parts(base: BaseIdentity) -> list[Part]:
     return [
         Part("Structure", base.structure, "names and shapes of the body's parameters"),
-        Part("Body", base.body, "the weights that the adapter was trained on"),
+        Part("Body", base.body, "the weights that adapters are trained on"),
         Part("Embeddings", base.embeddings, "the embedding matrices: the vocabulary's weights"),
         Part("Tokenizer", base.tokenizer, "how text becomes tokens"),
     ]

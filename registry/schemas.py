@@ -317,6 +317,26 @@ class BaseModelOut(BaseModel):
     tensors: dict[str, dict[str, Any]] | None = None
 
 
+class FitsIn(Document):
+    """`POST /api/v1/base-models/fits`: a registered base's name or body digest, or an identity."""
+
+    base: str | BaseIdentity
+
+
+class FitOut(BaseModel):
+    """An adapter that can stand on a base model, or nearly so."""
+
+    name: str
+    number: str
+    kind: str | None
+    method: str | None
+    language: str | None
+    fit: Literal["fits", "near", "unsure"]
+    """`near` loads and was trained on something else; `unsure` says too little to tell."""
+    reason: str
+    """In words."""
+
+
 class Resolution(BaseModel):
     """Answer of `POST /api/v1/resolve` and `/api/v1/swap`."""
 

@@ -6,7 +6,7 @@ import click
 
 from cli import bases, output
 from cli.framework import HubCommand, connect, hub_options
-from registry.schemas import BaseModelIn, BaseModelOut
+from registry.schemas import BaseModelIn, BaseModelOut, FitOut
 
 
 @click.group("base")
@@ -82,3 +82,35 @@ def _read(source: str, name: str | None) -> BaseModelIn:
     if name is not None:
         body = body.model_copy(update={"identity": body.identity.model_copy(update={"name": name})})
     return body
+
+
+@command.command(
+    "fits",
+    cls=HubCommand,
+    examples=(
+        "hubctl base fits xlm-roberta-base",
+        "hubctl base fits ./models/xlmr --json",
+    ),
+)
+@click.argument("base", metavar="NAME|FOLDER")
+@hub_options
+def fits(*, base: str, endpoint: str | None, as_json: bool) -> None:
+    """List the adapters that fit a base model, by its digests.
+
+    NAME is a registered one, or the digest of its body (sha256:...). FOLDER holds a model, which is
+    read here, or an adapter with hub_base.json; nothing is registered.
+    """
+    wanted = _read(base, None).identity if Path(base).exists() else base
+    with connect(endpoint) as client:
+        found = client.fits(wanted)
+    if as_json:
+        output.as_json([fit.model_dump(mode="json") for fit in found])
+    elif found:
+        headings = ("adapter", "version", "kind", "method", "language", "fit", "why")
+        output.table(headings, [_fit_row(fit) for fit in found])
+    else:
+        output.note("No adapter here stands on this base.")
+
+
+def _fit_row(fit: FitOut) -> list[object]:
+    return [fit.name, fit.number, fit.kind, fit.method, fit.language, fit.fit, fit.reason]

@@ -200,7 +200,7 @@ def test_a_head_without_labels_says_how_many_outputs_it_has():
 def test_a_base_known_by_name_only_is_said_to_be_so():
     named = manifest(base={"name": "bert-base"})
     assert "known by name only" in prose.base_in_words(named)
-    assert [part.digest for part in prose.base_parts(named)] == [None] * 4
+    assert [part.digest for part in prose.base_parts(named.base)] == [None] * 4
     assert "identified by its weights" in prose.base_in_words(manifest())
 
 

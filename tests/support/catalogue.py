@@ -36,6 +36,7 @@ def fill(server):
     """Put adapters on a server that has only its first user, ana."""
     with server.session() as session:
         packs = {tag: _language(session, server.blobs, tag) for tag in ("de", "sw")}
+        shelf.add_base(session, shelf.owner(session, "ana"))
         ner = _ner(session, server.blobs)
         _score(session, ner, packs["sw"])
         shelf.add_adapter(

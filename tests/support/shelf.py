@@ -6,7 +6,7 @@ import json
 from sqlalchemy import select
 
 from registry import accounts, revisions, search
-from registry.models import Account, Manifest, Version
+from registry.models import Account, BaseModel, Manifest, Version
 from registry.revisions import Add
 from registry.schemas import ManifestDocument
 from registry.versioning import Number
@@ -127,3 +127,17 @@ def language_pack(tag, **changes):
 def fields(**changes):
     """Return the fields that a manifest takes from the front matter of a card."""
     return {"title": "", "summary": "", "licence": None, "tasks": [], "tags": []} | changes
+
+
+def add_base(session, account):
+    """Register the base that the adapters here stand on, by digests alone."""
+    row = BaseModel(
+        **BASE,
+        model_type="xlm-roberta",
+        config={"model_type": "xlm-roberta"},
+        tensors={"a.weight": {"dtype": "float32", "shape": [1]}},
+        registered_by_id=account.id,
+    )
+    session.add(row)
+    session.flush()
+    return row

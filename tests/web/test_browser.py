@@ -12,7 +12,7 @@ PATHS = [
     *("/", "/search", "/search?q=language&kind=language&language=sw", "/search?q=nothingatall"),
     *("/acme", "/acme/ner", "/acme/ner/versions/1.0.0", "/lab/xlmr-de", "/ana/draft"),
     *("/nothing/here", "/search?after=x", "/login", "/account/invitation?code=x"),
-    "/acme/ner/compare?before=1.0.0",
+    *("/acme/ner/compare?before=1.0.0", "/base-models", "/base-models/xlm-roberta-base"),
 ]
 
 # Of every text a person can see: its contrast with what lies behind it, by the rule of WCAG 2.

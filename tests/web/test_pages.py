@@ -186,6 +186,17 @@ def test_an_owner_shows_their_adapters_page_by_page(visitor, text):
     assert "30 adapters" in text("/many")
 
 
+def test_a_base_model_lists_what_fits_it(text):
+    assert "xlm-roberta-base" in text("/base-models")
+    shown = text("/base-models/xlm-roberta-base")
+    assert "What fits" in shown
+    assert "lab/xlmr-de v1.0.0" in shown
+    assert "Fits the same weights, embeddings and tokenizer" in shown
+    assert "ana/secret" not in shown
+    assert text(f"/base-models/{shelf.BASE['body']}") == shown
+    assert "No base model nothing is registered" in text("/base-models/nothing", 404)
+
+
 def test_numbers_and_sizes_are_for_people():
     assert rendering.size(0) == "0 B"
     assert rendering.size(1_000) == "1.0 kB"

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, status
 
-from registry import accounts, base_models
-from registry.schemas import BaseModelIn, BaseModelOut
-from web.deps import DatabaseSession, OptionalCaller, RequiredCaller, viewer_of
+from registry import accounts, base_fits, base_models
+from registry.schemas import BaseModelIn, BaseModelOut, FitOut, FitsIn
+from web.deps import DatabaseSession, OptionalCaller, RequiredCaller, reads_only, viewer_of
 
 router = APIRouter(prefix="/api/v1/base-models", tags=["base models"])
 
@@ -32,3 +32,13 @@ def list_base_models(
     found = base_models.matching(session, name=name, body=body)
     viewer = viewer_of(caller)
     return [base_models.base_model_out(session, row, viewer, full=full) for row in found]
+
+
+@router.post("/fits")
+@reads_only
+def list_fits(body: FitsIn, session: DatabaseSession, caller: OptionalCaller) -> list[FitOut]:
+    """List the adapters that stand on a base model, by its digests; what fits comes first.
+
+    The base need not be registered when its identity is sent.
+    """
+    return base_fits.fitting(session, body.base, viewer_of(caller))

@@ -136,7 +136,7 @@ def _described(
     return {
         "manifest": manifest,
         "contract": prose.contract(manifest),
-        "base_parts": prose.base_parts(manifest),
+        "base_parts": prose.base_parts(manifest.base),
         "base_words": prose.base_in_words(manifest),
         "commands": prose.commands(about.name, shown.number, manifest, base_url),
         "subjects": {score.id: _subjects(score, about.versions) for score in about.scores},
