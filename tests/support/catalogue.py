@@ -4,7 +4,7 @@ import json
 
 from sqlalchemy import select
 
-from registry import scores, setup
+from registry import accounts, adapterhub_cards, importing, scores, setup, vocabulary
 from registry.models import Account
 from registry.schemas import Lock, ScoreIn
 from tests.registry.manifests import head, signature
@@ -48,6 +48,49 @@ def fill(server):
         shelf.add_version(session, secret)
         for number in range(30):
             shelf.add_adapter(session, server.blobs, f"many/a{number:02}", card="# One of many\n")
+
+
+def fill_matrix(server):
+    """Add a large matrix, and an external adapter."""
+    with server.session() as session:
+        _matrix(session, server.blobs)
+        _external(session)
+
+
+def _matrix(session, blobs):
+    """Put in rows and columns of every state, more than a small screen holds."""
+    needed = signature(slot="lang", invertible="nice", language="en")
+    for tag in list(vocabulary.LANGUAGES)[10:30]:
+        if tag not in ("de", "sw"):
+            adapter = shelf.add_adapter(session, blobs, f"packs/{tag}")
+            kind = shelf.language_pack(tag)
+            if tag == "bs":
+                kind["signature"] |= {"invertible": "glow"}
+            shelf.add_version(session, adapter, **kind)
+    twin = shelf.add_adapter(session, blobs, "packs/be-again")
+    shelf.add_version(session, twin, **shelf.language_pack("be"))
+    for number in range(20):
+        adapter = shelf.add_adapter(session, blobs, f"rows/task-{number:02}")
+        fields = {"requires": {"lang": {"signature": needed}}} if number % 4 else {"requires": {}}
+        shelf.add_version(session, adapter, **fields)
+
+
+def _external(session):
+    variant = adapterhub_cards.Variant(
+        name="1", url="https://example.org/a.zip", digest="sha1:" + "a" * 40, score="91.5"
+    )
+    card = adapterhub_cards.CardEntry(
+        path="adapters/ukp/xlmr-sentiment.yaml", name="xlmr-sentiment", organisation="ukp",
+        kind="task", task="sentiment", subtask="sst-2", task_title="Sentiment analysis",
+        language="en", dataset="sst2", metric="accuracy", higher_is_better=True,
+        base="xlm-roberta-base", model_type="xlm-roberta", method="seq_bn",
+        configuration={"using": "pfeiffer"}, variants=(variant,), default="1",
+        author="A. Researcher", description="Says whether a review is kind.", citation="",
+        dependencies=({"key": "en/wiki@ukp", "description": "language adapter"},),
+    )  # fmt: skip
+    operator = accounts.create_user(session, "root", operator=True)
+    checkout = adapterhub_cards.Checkout([card], [])
+    importing.import_checkout(session, checkout, operator)
 
 
 def _language(session, blobs, tag):
@@ -95,6 +138,8 @@ def _score(session, task, language):
                     "content": version.content,
                     "revision": version.revision_id,
                     "files": {},
+                    # What the task adapter asks of its language adapter, as the resolver has it.
+                    "load": {"leave_out": [3] if slot == "lang" else []},
                 }
                 for slot, version in slots.items()
             },
@@ -115,3 +160,5 @@ def _score(session, task, language):
     scores.record(session, body, acme)
     own = ScoreIn(subject=task.content, dataset="wikiann", metric="perplexity", value=4.2)
     scores.record(session, own, acme)
+    wrong = own.model_copy(update={"split": "validation", "value": 1.5})
+    scores.retract(session, scores.record(session, wrong, acme), acme, "the training split")

@@ -12,6 +12,7 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.utils import disable_progress_bars
 from safetensors.numpy import save_file
 
+from tests.support.browser import running_chromium
 from tests.support.server import running_server
 
 
@@ -88,6 +89,46 @@ def hf(run_client):
     """Run the `hf` command in such a process."""
     command = Path(sys.executable).parent / "hf"
     return lambda *arguments, **options: run_client(command, *arguments, **options)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(hub, chromium):
+    """Open a page in a fresh profile; what goes wrong in it is collected in `page.faults`."""
+    contexts = []
+
+    def visit(path, *, width=1280, scheme="light", scripts=True, before=None):
+        context = chromium.new_context(
+            base_url=hub.url,
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            java_script_enabled=scripts,
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.faults = []
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.on("console", lambda message: _note(page, message))
+        if before:
+            page.add_init_script(before)
+        page.goto(path)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+def _note(page, message):
+    # The browser also complains of a page whose status is 404, which is what that page should be.
+    if message.type in {"error", "warning"} and "the server responded" not in message.text:
+        page.faults.append(message.text)
 
 
 def contents(folder):

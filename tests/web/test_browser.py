@@ -5,7 +5,6 @@ from playwright.sync_api import expect
 
 from registry import accounts, login
 from tests.support import catalogue
-from tests.support.browser import running_chromium
 from tests.support.server import running_server
 
 PATHS = [
@@ -77,46 +76,6 @@ def hub(tmp_path_factory):
     with running_server(tmp_path_factory.mktemp("browser")) as server:
         catalogue.fill(server)
         yield server
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with running_chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def visit(hub, chromium):
-    """Open a page in a fresh profile; what goes wrong in it is collected in `page.faults`."""
-    contexts = []
-
-    def visit(path, *, width=1280, scheme="light", scripts=True, before=None):
-        context = chromium.new_context(
-            base_url=hub.url,
-            viewport={"width": width, "height": 900},
-            color_scheme=scheme,
-            java_script_enabled=scripts,
-            permissions=["clipboard-read", "clipboard-write"],
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.faults = []
-        page.on("pageerror", lambda error: page.faults.append(str(error)))
-        page.on("console", lambda message: _note(page, message))
-        if before:
-            page.add_init_script(before)
-        page.goto(path)
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-
-
-def _note(page, message):
-    # The browser also complains of a page whose status is 404, which is what that page should be.
-    if message.type in {"error", "warning"} and "the server responded" not in message.text:
-        page.faults.append(message.text)
 
 
 # --- for the eye ----------------------------------------------------------------------------------

@@ -5,11 +5,11 @@ Included last, for `/{owner}/{name}` would match almost any address.
 
 from fastapi import APIRouter
 
-from web.pages import account, adapters, assets, bases, home, results
+from web.pages import account, adapters, assets, bases, home, leaderboards, matrix, results
 from web.pages.errors import install
 
 __all__ = ["install", "router"]
 
 router = APIRouter(include_in_schema=False)
-for part in (assets, account, bases, home, results, adapters):
+for part in (assets, account, bases, home, leaderboards, matrix, results, adapters):
     router.include_router(part.router)

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
-from registry import cards, catalogue, frontmatter, prose, revisions, search
+from registry import cards, catalogue, frontmatter, prose, revisions, scores, search
 from registry.blobs import BlobStore
 from registry.manifest import CARD
 from registry.models import Account, Adapter, Revision
 from registry.schemas import AdapterOut, FileOut, ManifestDocument, ScoreOut, VersionOut
 from web.deps import BaseUrl, Blobs, DatabaseSession, OptionalCaller, viewer_of
-from web.pages.rendering import page, reference
+from web.pages.rendering import page, part_of
 
 router = APIRouter()
 
@@ -33,6 +33,8 @@ def get_adapter(
     if adapter.name != f"{owner}/{name}":
         # Not a permanent one: browsers keep those, and an adapter may be renamed again.
         return RedirectResponse(f"/{adapter.name}", 302)
+    if adapter.external is not None:
+        return _show_external(session, adapter, viewer)
     newest = search.newest_version(session, adapter.id)
     return _show(session, blobs, adapter, newest.number if newest else None, viewer, base)
 
@@ -123,11 +125,26 @@ def _show(
         "files": files,
         "card": _read_card(blobs, adapter, revision, files, title),
         "title": title,
+        "past": _past(session, adapter, viewer),
         "endpoint": base_url,
     }
     if shown is None or manifest is None:
         return page("unpublished.html", **context)
     return page("adapter.html", **context, **_described(about, shown, manifest, base_url))
+
+
+def _past(session: Session, adapter: Adapter, viewer: Account | None) -> list[ScoreOut]:
+    """Return the scores that were replaced or taken back."""
+    every = scores.for_adapter(session, adapter, viewer, history=True)
+    return [score for score in every if not score.stands]
+
+
+def _show_external(session: Session, adapter: Adapter, viewer: Account | None) -> Response:
+    about = catalogue.adapter_out(session, adapter, viewer)
+    known = adapter.external or {}
+    return page(
+        "external.html", adapter=about, version=None, title=known.get("title", ""), known=known
+    )
 
 
 def _described(
@@ -161,12 +178,6 @@ def _read_card(
 def _subjects(score: ScoreOut, versions: list[VersionOut]) -> list[_Subject]:
     """Return the parts of a set-up by slot, or the version that has the scored content."""
     if score.slots:
-        return [_part(slot, ref) for slot, ref in score.slots.items()]
+        return [_Subject(*part_of(slot, ref)) for slot, ref in score.slots.items()]
     numbers = [version.number for version in versions if version.content == score.subject]
     return [_Subject(f"version {numbers[0]}") if numbers else _Subject(score.subject[:19])]
-
-
-def _part(slot: str, ref: str) -> _Subject:
-    if ref.startswith("sha256:"):
-        return _Subject(f"{slot}: {ref[:19]}")  # the content of a part that the viewer may not see
-    return _Subject(f"{slot}: {ref}", reference(ref))

@@ -8,6 +8,8 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from registry import vocabulary
+from registry.adapterhub_cards import SOURCE
+from registry.schemas import ScoreOut
 from web import current
 from web.pages import assets
 
@@ -87,6 +89,42 @@ def reference(text: str) -> str:
     return f"/{name}/versions/{quote(selector, safe='')}" if at else f"/{name}"
 
 
+def brief(value: float) -> str:
+    """Return a measured value in as few characters as tell something in a narrow cell.
+
+    >>> brief(0.5623), brief(1.0), brief(27.43), brief(1234.5)
+    ('.562', '1.00', '27.4', '1234')
+    """
+    if 0 <= value < 0.9995:
+        return f"{value:.3f}"[1:]
+    return (
+        f"{value:.2f}"
+        if abs(value) < 10
+        else f"{value:.1f}"
+        if abs(value) < 1000
+        else f"{value:.0f}"
+    )
+
+
+def part_of(slot: str, ref: str) -> tuple[str, str | None]:
+    """Return what fills a slot of a set-up that was measured, and its page if it has one."""
+    if ref.startswith("sha256:"):
+        return f"{slot}: {ref[:19]}", None  # a part that the viewer may not see, by its content
+    return f"{slot}: {ref}", reference(ref)
+
+
+def score_subject(score: ScoreOut) -> tuple[str, str | None]:
+    """Return what a score is of, when that is no set-up, and its page if it has one."""
+    if score.external is not None:
+        variant = f" ({score.external.variant})" if score.external.variant else ""
+        here = score.external.source == SOURCE
+        return (
+            score.external.name + variant,
+            f"/{score.external.name}" if here else score.external.url,
+        )
+    return (score.ref, reference(score.ref)) if score.ref else (score.subject[:19], None)
+
+
 def address(path: str, **parameters: Any) -> str:
     """Return a path with the parameters that say something; a list repeats its parameter."""
     given = {key: value for key, value in parameters.items() if value not in (None, "", [])}
@@ -105,6 +143,8 @@ _ENVIRONMENT.filters |= {
     "number": number,
     "day": day,
     "decimal": decimal,
+    "brief": brief,
+    "identity": id,
     "reference": reference,
     "path": lambda text: quote(text, safe="/"),
     "language": vocabulary.language_name,
