@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from sqlite3 import SQLITE_FULL, SQLITE_IOERR
 from sqlite3 import Connection as SqliteConnection
+from sqlite3 import Error as SqliteError
 
 from alembic import command
 from alembic.config import Config
@@ -18,7 +20,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+from registry.errors import StorageFailed, StorageFull
 
 Sessions = sessionmaker[Session]
 
@@ -137,6 +142,20 @@ def alone(engine: Engine) -> Iterator[None]:
         with path.with_name(f"{path.name}-upkeep").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back, however this ends
             yield
+
+
+def storage_error(error: DBAPIError) -> StorageFailed | None:
+    """Say in words that the database has no room or a failing disk; None for any other error."""
+    cause = error.orig
+    if isinstance(cause, SqliteError):
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # above it, what was being done
+        full, failed = code == SQLITE_FULL, code == SQLITE_IOERR
+    else:
+        state = str(getattr(cause, "sqlstate", ""))
+        full, failed = state == "53100", state.startswith("58")
+    if full:
+        return StorageFull(str(cause))
+    return StorageFailed(str(cause)) if failed else None
 
 
 def alembic(connection: Connection | None = None) -> Config:

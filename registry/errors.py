@@ -301,7 +301,7 @@ class StorageFailed(RegistryError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"the hub could not store this ({self.reason}); nothing was published"
+        return f"the hub's storage failed ({self.reason}); nothing was changed"
 
 
 class StorageFull(StorageFailed):
@@ -311,7 +311,7 @@ class StorageFull(StorageFailed):
     hint = "tell the hub's operator that it needs room, then do the same again"
 
     def __str__(self) -> str:
-        return f"the hub has no room left ({self.reason}); nothing was published"
+        return f"the hub has no room left ({self.reason}); nothing was changed"
 
 
 class BackupFailed(RegistryError):

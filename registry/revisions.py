@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -151,12 +151,6 @@ def remove(session: Session, adapter: Adapter, account: Account) -> None:
     """Hide an adapter for good. Its names stay taken, so no old reference gets a new meaning."""
     adapter.removed_at = now()
     audit.record(session, account, "adapter.remove", adapter.name)
-
-
-def count_download(session: Session, adapter_id: int) -> None:
-    session.execute(
-        update(Adapter).where(Adapter.id == adapter_id).values(downloads=Adapter.downloads + 1)
-    )
 
 
 # --- uploads -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from registry import db
 from registry.blobs import open_blobs
+from registry.downloads import DownloadCounter
 from registry.settings import Settings
 from web import errors, health, metrics, pages
 from web.api import adapters, base_models, matrix, records, resolve, scores, search, versions
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.sessions = db.sessions(engine)
     app.state.reading_sessions = db.reading_sessions(engine)
     app.state.blobs = open_blobs(settings.blobs_url, settings.data / "blobs")
+    app.state.downloads = DownloadCounter(app.state.sessions)
     app.state.signer = Signer(settings.signing_key(), settings.upload_lifetime)
     app.state.metrics = Metrics()
     # The last is asked first: routes are found in the scope that it hands on.
@@ -70,5 +72,6 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _close(app: FastAPI) -> AsyncIterator[None]:
-    yield
+    with app.state.downloads:
+        yield
     app.state.engine.dispose()

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from registry import db
 from registry.errors import (
     AccountNotFound,
     AdapterNotFound,
@@ -99,6 +101,7 @@ NOT_HERE = (
 def install(app: FastAPI) -> None:
     """Answer every error in one form. Pages may put theirs in front of it."""
     app.add_exception_handler(RegistryError, answer_registry_error)
+    app.add_exception_handler(DBAPIError, answer_database_error)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, answer_invalid_request)
     app.add_exception_handler(ClientDisconnect, answer_nobody)
@@ -107,6 +110,8 @@ def install(app: FastAPI) -> None:
 
 def answer_registry_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RegistryError)
+    if isinstance(error, StorageFailed):
+        log.error("request %s failed: %s", getattr(request.state, "request_id", "unknown"), error)
     message = str(error)
     if isinstance(error, AdapterNotFound):
         message = NOT_HERE.format(error=message)
@@ -144,6 +149,15 @@ def hub_headers(error: RegistryError, message: str) -> dict[str, str]:
         # With it clients remember that the file does not exist, and stop asking.
         headers["X-Repo-Commit"] = error.revision
     return headers
+
+
+def answer_database_error(request: Request, error: Exception) -> JSONResponse:
+    """Tell a full or failing disk from a bug."""
+    assert isinstance(error, DBAPIError)
+    meant = db.storage_error(error)
+    if meant is None:
+        raise error
+    return answer_registry_error(request, meant)
 
 
 def answer_http_error(request: Request, error: Exception) -> JSONResponse:

@@ -1,14 +1,23 @@
 """A server that can be killed at any step, and is back at once. Run as a program of its own.
 
-It reads one JSON line for each life, `{"kill_at": 17}` or `{"record": "path"}`, forks a server for
-it, and prints the server's process id. A server that was killed is followed by one that lives on.
-The program itself only loads the code, once, so that a life begins in milliseconds.
+It reads one JSON line for each life, forks a server for it, and prints the server's process id. A
+server that was killed is followed by one that lives on. The program itself only loads the code,
+once, so that a life begins in milliseconds. What a life may hold:
+
+    {"record": "path"}       write down every step
+    {"kill_at": 17}          be killed before the 17th step
+    {"fail_at": 17}          get an I/O error instead of the 17th step, once
+    {"full_from": 17}        find the disk full from the 17th step on
+    {"file_limit": 1500}     let no file grow beyond that, by the system's own limit
 """
 
 import contextlib
+import errno
 import itertools
 import json
+import math
 import os
+import resource
 import select
 import signal
 import socket
@@ -56,23 +65,32 @@ def _live(app, listener: socket.socket, life: dict) -> int:
     if child:
         return child
     try:
-        config = uvicorn.Config(
-            steps.install(app, _announcer(**life)), log_level="critical", access_log=False
-        )
+        if limit := life.get("file_limit"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        application = steps.install(app, _announcer(life))
+        config = uvicorn.Config(application, log_level="critical", access_log=False)
         uvicorn.Server(config).run(sockets=[listener])
     finally:
         os._exit(0)
 
 
-def _announcer(kill_at: int | None = None, record: str | None = None) -> steps.Announce:
-    count = itertools.count(1)
-    log = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if record else None
+def _announcer(life: dict) -> steps.Announce:
+    count, path = itertools.count(1), life.get("record")
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if path else None
+    kill_at, fail_at, full_from = (
+        life.get(key, math.inf) for key in ("kill_at", "fail_at", "full_from")
+    )
 
     def announce(step: str) -> None:
+        number = next(count)
         if log is not None:
             os.write(log, f"{step}\n".encode())
-        if next(count) == kill_at:
+        if number == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if number == fail_at:
+            steps.fail(step, errno.EIO)
+        if number >= full_from:
+            steps.fail(step, errno.ENOSPC)
 
     return announce
 

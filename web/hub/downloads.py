@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
-from fastapi import APIRouter, BackgroundTasks, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from registry import revisions
@@ -36,7 +35,6 @@ def resolve(
     request: Request,
     store: Blobs,
     settings: AppSettings,
-    tasks: BackgroundTasks,
 ) -> Response:
     """Send a file. A HEAD tells all a client needs to find it in its cache."""
     found = revisions.resolve_revision(session, adapter, revision)
@@ -52,7 +50,7 @@ def resolve(
         return Response(headers=headers | {"Content-Length": str(file.blob.size)})
     if _is_download(request, path, wanted):
         request.state.event = "download"
-        tasks.add_task(_count, request.app.state.sessions, adapter.id)
+        request.app.state.downloads.add(adapter.id)
     if settings.redirect_downloads:
         lifetime = timedelta(seconds=settings.upload_lifetime)
         if (address := store.signed_url(file.sha256, lifetime)) is not None:
@@ -111,14 +109,8 @@ def _content(
 
 
 def _is_download(request: Request, path: str, wanted: Span) -> bool:
-    if path != COUNTED or wanted.start > 0:
+    if path != COUNTED or wanted.partial:
         return False
     match = _CLIENT.search(request.headers.get("User-Agent", ""))
     marks = match is not None and (int(match[1]), int(match[2])) >= COUNTER_SINCE
     return "X-HF-Download-Counter" in request.headers or not marks
-
-
-def _count(sessions: Any, adapter_id: int) -> None:
-    # After the answer, in a transaction of its own: a busy database must not delay a download.
-    with sessions.begin() as session:
-        revisions.count_download(session, adapter_id)
