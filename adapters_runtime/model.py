@@ -221,7 +221,7 @@ def attach_bank(model: "PreTrainedModel", architecture: Architecture | None = No
     base = base_of(model)
     if not hasattr(base, ATTRIBUTE):
         found = architecture or get_architecture(model.config.model_type)
-        setattr(base, ATTRIBUTE, AdapterBank(base, found))
+        setattr(base, ATTRIBUTE, AdapterBank(base, found).train(base.training))
         listen_on(base)
     if base is not model:
         base.__class__ = adapted_class(type(base))

@@ -35,9 +35,10 @@ def start_prompts(model: "PreTrainedModel", name: str) -> None:
 
 def _start(bank: AdapterBank, name: str, embedded: torch.Tensor) -> None:
     for point in bank.of_type(PromptPoint):
-        adapter = point.adapters[name]
-        assert isinstance(adapter, PromptTuning)
-        adapter.start_from(embedded)
+        if name in point.adapters:
+            adapter = point.adapters[name]
+            assert isinstance(adapter, PromptTuning)
+            adapter.start_from(embedded)
 
 
 @torch.no_grad()

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from transformers.masking_utils import create_masks_for_generate
+
 from adapters_runtime.composition import Child
 from adapters_runtime.context import Activation, Override, current_override, swap_override
 from adapters_runtime.errors import InvalidComposition
-from adapters_runtime.inject.bank import bank_of
+from adapters_runtime.inject.arguments import cache_of
+from adapters_runtime.inject.bank import AdapterBank, bank_of
 from adapters_runtime.inject.checkpointing import keep_setups
 from adapters_runtime.inject.entry import repeated
+from adapters_runtime.inject.prompt_point import PromptPoint
 from adapters_runtime.inject.routing import rows_of
 
 if TYPE_CHECKING:
@@ -41,10 +45,10 @@ class RunningMethods:
         if adapter_names is not None:
             override = Override(Activation(rows_of(adapter_names, bank)), override.head_setup)
         elif (copies := bank.activations.copies()) > 1:
-            if kwargs.get("past_key_values") is not None:
+            if cache_of(kwargs) is not None:
                 raise InvalidComposition(
                     f"{override.activation.setup} repeats the batch, which a cache from before has "  # type: ignore[union-attr]
-                    "not been; generate without past_key_values, or with one adapter at a time"
+                    "not been; generate without a cache, or with one adapter at a time"
                 )
             (inputs, *rest), kwargs = repeated((inputs, *args), kwargs, copies)
             args = tuple(rest)
@@ -56,6 +60,18 @@ class RunningMethods:
             return super().generate(inputs, *args, **kwargs)  # type: ignore[misc]
         finally:
             swap_override(former)
+
+    def _prepare_static_cache(self, *args: Any, max_cache_len: int, **kwargs: Any) -> Any:
+        """Make room for prompts too, which `generate` knows nothing of."""
+        length = max_cache_len + _longest_prompt(bank_of(self))  # type: ignore[arg-type]
+        return super()._prepare_static_cache(*args, max_cache_len=length, **kwargs)  # type: ignore[misc]
+
+    def create_masks_for_generate(self, *args: Any, **kwargs: Any) -> Any:
+        """Leave masks to the model where prompts will lengthen the text."""
+        if _longest_prompt(bank_of(self)):  # type: ignore[arg-type]
+            return kwargs.get("attention_mask")
+        plain = getattr(super(), "create_masks_for_generate", create_masks_for_generate)
+        return plain(*args, **kwargs)
 
     def _set_gradient_checkpointing(self, enable: bool = True, *args: Any, **kwargs: Any) -> None:
         super()._set_gradient_checkpointing(enable, *args, **kwargs)  # type: ignore[misc]
@@ -70,3 +86,7 @@ class RunningMethods:
             self.disable_input_require_grads()  # type: ignore[attr-defined]
         if ask:
             self.enable_input_require_grads()  # type: ignore[attr-defined]
+
+
+def _longest_prompt(bank: AdapterBank) -> int:
+    return sum(point.longest() for point in bank.of_type(PromptPoint))

@@ -9,7 +9,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import torch
 import transformers
+from torch import Tensor
 from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
@@ -24,7 +26,7 @@ from transformers import (
 from adapters_runtime.architectures.registry import ARCHITECTURES
 from adapters_runtime.errors import UnsupportedArchitecture
 from adapters_runtime.generated import made_class
-from adapters_runtime.heads.base import own_inputs
+from adapters_runtime.heads.base import IGNORED, own_inputs
 from adapters_runtime.heads.flexible import FlexibleHeads
 from adapters_runtime.heads.language_modeling import LanguageModelingHead
 from adapters_runtime.heads.registry import Heads, offered_heads
@@ -161,9 +163,16 @@ def _borrowed(config_class: Any) -> dict[str, Any]:
     """Return how transformers' own class makes a decoder's input from labels."""
     name = "prepare_decoder_input_ids_from_labels"
     for mapping in (MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING):
-        if config_class in mapping and hasattr(mapping[config_class], name):
-            return {name: getattr(mapping[config_class], name)}
+        if config_class in mapping:
+            return {name: getattr(mapping[config_class], name, _moved_by_one)}
     return {}
+
+
+def _moved_by_one(self: Any, labels: Tensor) -> Tensor:
+    """Do as Whisper does, whose class has no method for it: (rows, tokens) to (rows, tokens)."""
+    start = labels.new_full((len(labels), 1), self.config.decoder_start_token_id)
+    moved = torch.cat([start, labels[:, :-1]], dim=1)
+    return moved.masked_fill(moved == IGNORED, self.config.pad_token_id)
 
 
 def _signed(base_forward: Callable[..., Any], offered: Heads) -> Callable[..., Any]:

@@ -253,6 +253,17 @@ class FlexibleHeads(AddsHeads, AdapterMethods):
 
     # --- files
 
+    def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
+        """Return which parameter is which other: projections of heads are the base's embedding.
+
+        Transformers ties them by it when it loads a model that was saved with its heads.
+        """
+        known: dict[str, str] = super().get_expanded_tied_weights_keys(all_submodels)  # type: ignore[misc]
+        named = dict(self.base_model.named_parameters(prefix=self.base_model_prefix))
+        names = {id(parameter): name for name, parameter in named.items()}
+        parameters = dict(self._heads.named_parameters(prefix="_heads", remove_duplicate=False))
+        return known | {key: names[id(parameters[key])] for key in self._tied_projections()}
+
     @classmethod
     def from_pretrained(cls, source: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a base model; the head that it was saved with becomes one called "default".

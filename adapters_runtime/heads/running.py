@@ -18,6 +18,7 @@ from adapters_runtime.heads.selection import (
     take,
 )
 from adapters_runtime.heads.summary import Inputs, summarise
+from adapters_runtime.inject.arguments import CACHES
 from adapters_runtime.inject.bank import AdapterBank
 
 _OF_BASE = frozenset({"last_hidden_state", "pooler_output"})
@@ -65,7 +66,7 @@ class Run:
             else None,
         )
         for key, value in outputs.items():
-            if key.startswith("adapter_") or key == "past_key_values":
+            if key.startswith("adapter_") or key in CACHES:
                 together[key] = value
         return together
 
@@ -74,7 +75,7 @@ class Run:
     ) -> Any:
         # A cache belongs to the whole batch.
         own = type(outputs)(
-            **{k: take(v, share.rows) for k, v in outputs.items() if k != "past_key_values"}
+            **{k: take(v, share.rows) for k, v in outputs.items() if k not in CACHES}
         )
         part = None if summary is None else take(summary, share.rows)
         return _carry(self._call(head, own, part, share.rows), own)

@@ -28,11 +28,11 @@ ATTRIBUTE = "adapter_prefixes"
 """Set on an attention with prefixes, for the attention function to find them."""
 
 Attended = tuple[Tensor, Tensor | None]
+Widen = Callable[[Tensor, PrefixState], Tensor]
+"""Gives a position bias, (1, heads, queries, keys), for the keys of prefixes as well."""
 
 
-def enter_by_interface(
-    point: PrefixPoint, attention: nn.Module, bias: "Callable[[Tensor, int], Tensor]"
-) -> list[Attachment]:
+def enter_by_interface(point: PrefixPoint, attention: nn.Module, bias: Widen) -> list[Attachment]:
     """Return what lets prefixes into an attention; `bias` widens its position bias, if any."""
     host = Outside(attention)
     entrance = Entrance(point, _eager_function(attention), bias)
@@ -46,7 +46,7 @@ class Entrance:
         self,
         point: PrefixPoint,
         eager: Callable[..., Attended] | None,
-        bias: Callable[[Tensor, int], Tensor],
+        bias: Widen,
     ) -> None:
         self.point = Outside(point)
         self.eager = eager
@@ -145,7 +145,7 @@ def _attend(
     if plain == "sdpa":
         kwargs["is_causal"] = False
     if kwargs.get("position_bias") is not None:
-        kwargs["position_bias"] = entrance.bias(kwargs["position_bias"], state.length)
+        kwargs["position_bias"] = entrance.bias(kwargs["position_bias"], state)
     mask = widened(attention_mask, state, query, key.shape[2])
     key, value = torch.cat([state.keys, key], 2), torch.cat([state.values, value], 2)
     return function(module, query, key, value, mask, **kwargs)
@@ -208,8 +208,8 @@ def widened(mask: Tensor | None, state: PrefixState, query: Tensor, tokens: int)
 class PadBias:
     """Prefixes stand nowhere: they get no bias."""
 
-    def __call__(self, bias: Tensor, length: int) -> Tensor:
-        return F.pad(bias, (length, 0))
+    def __call__(self, bias: Tensor, state: PrefixState) -> Tensor:
+        return F.pad(bias, (state.length, 0))
 
 
 class RecomputeBias:
@@ -224,13 +224,19 @@ class RecomputeBias:
         """`attention` is the one whose table of biases all layers of its stack use."""
         self.attention = Outside(attention)
 
-    def __call__(self, bias: Tensor, length: int) -> Tensor:
+    def __call__(self, bias: Tensor, state: PrefixState) -> Tensor:
         queries, tokens = bias.shape[-2:]
         # In a decoder all added columns lie ahead of all queries, wherever these stand.
         wider = self.attention.module.compute_bias(  # type: ignore[operator]
-            queries, tokens + length, device=bias.device, past_seen_tokens=tokens - queries
+            queries, tokens + state.length, device=bias.device, past_seen_tokens=tokens - queries
         )
-        return torch.cat([bias, wider[..., tokens:].to(bias.dtype)], dim=-1)
+        wider = torch.cat([bias, wider[..., tokens:].to(bias.dtype)], dim=-1)
+        if state.visible is None:
+            return wider
+        # Rows with shorter prefixes were filled up; their columns count as if they were alone.
+        counted = F.pad(state.visible, (0, tokens), value=True).cumsum(dim=-1) - 1
+        columns = counted.clamp(min=0)[:, None, None, :].expand(-1, *wider.shape[1:])
+        return wider.expand(len(columns), -1, -1, -1).gather(-1, columns)
 
 
 for _plain in PLAIN:

@@ -1,18 +1,24 @@
 """Where prefixes stand: one point for each attention, and the pool they share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from adapters_runtime.architectures import Architecture, Attention
 from adapters_runtime.context import Activations
-from adapters_runtime.inject.attention import PadBias, RecomputeBias, UseOurs, enter_by_interface
+from adapters_runtime.inject.attention import (
+    PadBias,
+    RecomputeBias,
+    UseOurs,
+    Widen,
+    enter_by_interface,
+)
 from adapters_runtime.inject.paths import in_features, out_features
 from adapters_runtime.inject.placed import PlacedLayer
 from adapters_runtime.inject.point import Attachment, Point
 from adapters_runtime.inject.prefix_point import PrefixPoint, PrefixPool, Widths
 from adapters_runtime.inject.softmax_attention import enter_by_softmax
-from adapters_runtime.inject.wrapped_attention import enter_by_wrapping
+from adapters_runtime.inject.wrapped_attention import METHOD, enter_by_wrapping
 
 
 def prefix_points(
@@ -28,7 +34,8 @@ def prefix_points(
             point.hooks = _entrance(point, architecture, layers, layer, attention)
             points.append(point)
     pool = PrefixPool(activations, points, in_features(layers[0].find(layers[0].stack.ffn_in[0])))
-    pool.hooks = [UseOurs(base)] if architecture.attention == "interface" else []
+    first = layers[0].find(layers[0].stack.attentions[0].path)
+    pool.hooks = [UseOurs(base)] if _way_in(architecture, first) == "interface" else []
     # The attentions come second: what they hold is a part of what the pool has built.
     return [pool, *points]
 
@@ -60,12 +67,19 @@ def _entrance(
     attention: Attention,
 ) -> list[Attachment]:
     module = layer.find(attention.path)
-    if architecture.attention == "softmax":
+    way_in = _way_in(architecture, module)
+    if way_in == "softmax":
         output = layer.find(attention.output)
         return enter_by_softmax(point, module, output, scaled_query=attention.scaled_query)
-    if architecture.attention == "wrapped":
+    if way_in == "wrapped":
         return enter_by_wrapping(point, module)
     return enter_by_interface(point, module, _bias(architecture, layers, layer, attention))
+
+
+def _way_in(architecture: Architecture, attention: nn.Module) -> str:
+    # GPT-J's attention goes through the interface since transformers 5.24.
+    wrapped = architecture.attention == "wrapped"
+    return "interface" if wrapped and not hasattr(attention, METHOD) else architecture.attention
 
 
 def _bias(
@@ -73,7 +87,7 @@ def _bias(
     layers: Sequence[PlacedLayer],
     layer: PlacedLayer,
     attention: Attention,
-) -> Callable[[Tensor, int], Tensor]:
+) -> Widen:
     if architecture.prefix_bias == "pad" or attention.role == "cross":
         return PadBias()
     first = next(other for other in layers if other.stack is layer.stack)

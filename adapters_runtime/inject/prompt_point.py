@@ -9,7 +9,6 @@ into, and one evaluation serves all.
 """
 
 from collections.abc import Callable, Sequence
-from inspect import signature
 from typing import Any
 
 import torch
@@ -20,12 +19,11 @@ from adapters_runtime.composition import Average, BatchSplit, Parallel, Stack
 from adapters_runtime.configs import AdapterConfig, PeftPromptConfig, PromptTuningConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.errors import InvalidComposition
+from adapters_runtime.inject.arguments import Arguments, Names, cache_of, mask_of, text_of
 from adapters_runtime.inject.cell import Cell
 from adapters_runtime.inject.evaluation import Place, evaluate
 from adapters_runtime.inject.point import Attachment, Hook, Outside, Point
 from adapters_runtime.methods.prompt_tuning import PromptTuning
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class PromptPoint(Point):
@@ -60,6 +58,12 @@ class PromptPoint(Point):
         """Insert zeros into token types, (rows, tokens)."""
         return self._insert(types, _zeros)[0]
 
+    def longest(self) -> int:
+        """Return a length that active prompts do not exceed, 0 when there are none."""
+        setup = self.active()
+        names = () if setup is None else setup.flatten()
+        return sum(len(_of(self.adapters[name]).prompt) for name in names if name in self.adapters)
+
     def _insert(
         self, tokens: Tensor, what: "Callable[[PromptTuning], Tensor]"
     ) -> tuple[Tensor, bool]:
@@ -76,6 +80,11 @@ class InputPromptPoint(PromptPoint):
         if not isinstance(config, PeftPromptConfig):
             return None
         return PromptTuning(PromptTuningConfig(prompt_length=config.prompt_length), self.width)
+
+
+def _of(adapter: nn.Module) -> PromptTuning:
+    assert isinstance(adapter, PromptTuning)
+    return adapter
 
 
 def _prompt(adapter: PromptTuning) -> Tensor:
@@ -106,8 +115,7 @@ class PromptPlace(Place[Tensor]):
         return name in self.point.adapters
 
     def leaf(self, name: str, state: Tensor) -> Tensor:
-        adapter = self.point.adapters[name]
-        assert isinstance(adapter, PromptTuning)
+        adapter = _of(self.point.adapters[name])
         return adapter.insert(state, self.what(adapter))
 
     def size(self, state: Tensor, dim: int) -> int:
@@ -252,7 +260,8 @@ class EmbedInputs:
         inputs = text_of(given)
         if inputs is None:
             return None
-        seen = _seen(given.get("past_key_values"))
+        cache = cache_of(given)
+        seen = 0 if cache is None else cache.get_seq_length()
         return (), {
             **given,
             **(self._next(given, inputs, seen) if seen else self._first(given, inputs)),
@@ -318,38 +327,3 @@ class ExtendEncoderMask:
         if mask is None:
             return None
         return (), {**given, "encoder_attention_mask": self.point.mask(mask)[0]}
-
-
-# --- arguments of a forward pass
-
-
-class Names:
-    """The names of a module's parameters, for arguments given by position."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.names = tuple(signature(module.forward).parameters)
-
-    def of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return all arguments of a call by name."""
-        return {**dict(zip(self.names, args, strict=False)), **kwargs}
-
-
-def text_of(given: dict[str, Any]) -> Tensor | None:
-    """Return token ids (rows, tokens), or embeddings (rows, tokens, width); None for images."""
-    ids: Tensor | None = given.get("input_ids")
-    return given.get("inputs_embeds") if ids is None else ids
-
-
-def mask_of(mask: Tensor | None, inputs: Tensor) -> Tensor:
-    if mask is None:
-        return torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device)
-    if mask.dim() != 2:
-        raise InvalidComposition(
-            f"prompt tuning needs an attention mask of (rows, tokens), not of {list(mask.shape)}"
-        )
-    return mask
-
-
-def _seen(cache: Any) -> Any:
-    """Return how many places a cache holds."""
-    return 0 if cache is None else cache.get_seq_length()

@@ -5,7 +5,6 @@ the form that attention needs. So a hook on the module around a stack of layers 
 was given, (batch, length), for the layers within.
 """
 
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from adapters_runtime.architectures import Architecture, LayerStack
 from adapters_runtime.composition import Average, BatchSplit, Parallel, Stack
 from adapters_runtime.configs import AdapterConfig, ReftConfig
 from adapters_runtime.context import Activations
+from adapters_runtime.inject.arguments import Names, cache_of
 from adapters_runtime.inject.cell import Cell
 from adapters_runtime.inject.evaluation import Place, evaluate
 from adapters_runtime.inject.paths import find, in_features
@@ -121,12 +121,14 @@ class NoteGiven:
 
     def __init__(self, cell: Cell, module: nn.Module) -> None:
         self.cell = cell
-        self.names = tuple(inspect.signature(module.forward).parameters)
+        self.names = Names(module)
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = {**dict(zip(self.names, args, strict=False)), **kwargs}
-        cache = given.get("past_key_values")
+        given = self.names.of(args, kwargs)
+        cache = cache_of(given)
         cached = None if cache is None else cache.get_seq_length()
+        if isinstance(cached, Tensor):
+            cached = cached.clone()  # a static cache counts in place
         self.cell.put(Given(_as_rows(given.get("attention_mask")), cached))
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import adapters_runtime
+from tests.support.running import randomise_adapter
 from tests.support.tiny_models import build_tiny
 
 torch.set_num_threads(1)
@@ -32,6 +33,21 @@ def adapted(bare_models):
     def get(model_type):
         model = bare_models(model_type)
         adapters_runtime.init(model)
+        return model
+
+    return get
+
+
+@pytest.fixture
+def with_prefixes(adapted):
+    """Return a function that gives a tiny model with prefixes `a`, `b`, ... of configurations."""
+
+    def get(model_type, *configs):
+        model = adapted(model_type)
+        for seed, (name, config) in enumerate(zip("abc", configs, strict=False)):
+            model.add_adapter(name, config)
+            randomise_adapter(model, name, seed)
+        model.set_active_adapters("a")
         return model
 
     return get

@@ -1,7 +1,6 @@
 """Prediction heads: what each architecture offers, what they compute, what is saved."""
 
 import copy
-import warnings
 
 import pytest
 import torch
@@ -9,53 +8,22 @@ import transformers
 from torch.nn import functional as F
 from transformers.modeling_outputs import TokenClassifierOutput
 
-from adapters_runtime import AutoAdapterModel, PredictionHead
+from adapters_runtime import PredictionHead
 from adapters_runtime.architectures import ARCHITECTURES
 from adapters_runtime.errors import (
     ConfigError,
     HeadExists,
     HeadNotFound,
-    TensorMismatch,
     UnsupportedHead,
 )
 from adapters_runtime.heads.dependency_parsing import mean_of_words, parsing_loss
 from adapters_runtime.heads.registry import offered_heads
 from adapters_runtime.shapes import BaseDescription, expected_head_tensors, tied_head_tensors
+from tests.support.heads import ADD, add, flexible
 from tests.support.inputs import batch
-from tests.support.tiny_models import FIELDS, WIDTH, build_tiny
+from tests.support.tiny_models import FIELDS, WIDTH
 
-ADD = {
-    "audio_classification": "add_audio_classification_head",
-    "causal_lm": "add_causal_lm_head",
-    "classification": "add_classification_head",
-    "dependency_parsing": "add_dependency_parsing_head",
-    "image_classification": "add_image_classification_head",
-    "masked_lm": "add_masked_lm_head",
-    "multilabel_classification": "add_classification_head",
-    "multiple_choice": "add_multiple_choice_head",
-    "question_answering": "add_qa_head",
-    "seq2seq_lm": "add_seq2seq_lm_head",
-    "tagging": "add_tagging_head",
-}
 WITH_HEADS = sorted(t for t, a in ARCHITECTURES.items() if offered_heads(a))
-
-
-def flexible(model_type):
-    """A model with flexible heads over the tiny base of a type."""
-    torch.manual_seed(0)
-    config = copy.deepcopy(build_tiny(model_type).config)
-    model = AutoAdapterModel.from_config(config).eval()
-    model.base_model.load_state_dict(build_tiny(model_type).state_dict(), strict=False)
-    return model
-
-
-def add(model, kind, name="h"):
-    options = {"multilabel": True} if kind == "multilabel_classification" else {}
-    getattr(model, ADD[kind])(name, **options)
-    with torch.no_grad():  # random biases too, so that leaving one out shows
-        for key, parameter in model.heads[name].named_parameters():
-            if key.endswith("bias") or "biaffine" in key:
-                parameter.normal_()
 
 
 def asked(kind, rows=3, length=6):
@@ -370,6 +338,7 @@ def test_a_head_of_ones_own_is_registered_added_saved_and_loaded(tmp_path):
     assert logits.shape == (3, 6, 3)
     torch.testing.assert_close(logits, model(**inputs).logits + 1.0)
     model.add_adapter("mine", "seq_bn")
+    model.set_active_adapters("mine")
     model.save_adapter(tmp_path, "mine")
     other = flexible("bert")
     with pytest.raises(UnsupportedHead, match="register_custom_head"):
@@ -377,92 +346,6 @@ def test_a_head_of_ones_own_is_registered_added_saved_and_loaded(tmp_path):
     other.register_custom_head("counting", Counting)
     other.load_adapter(tmp_path, set_active=True)
     assert torch.equal(other(**inputs).logits, model(**inputs).logits)
-
-
-# --- files
-
-
-def test_a_head_is_saved_and_loaded_with_its_adapter(tmp_path):
-    model = flexible("bert")
-    model.add_adapter("a", "seq_bn")
-    model.add_tagging_head("a", num_labels=3)
-    model.save_adapter(tmp_path, "a")
-    model.set_active_adapters("a")
-    other = flexible("bert")
-    other.load_adapter(tmp_path, load_as="b", id2label={0: "x", 1: "y", 2: "z"}, set_active=True)
-    assert other.active_head == "b"
-    assert other.get_labels() == ["x", "y", "z"]
-    assert torch.equal(other(**batch("bert")).logits, model(**batch("bert")).logits)
-    with pytest.raises(ConfigError, match="must name the classes 0 to 2"):
-        other.load_adapter(tmp_path, load_as="c", id2label={0: "x"})
-    assert other.load_adapter(tmp_path, load_as="d", with_head=False) == "d"
-    assert "d" not in other.heads
-
-
-def test_a_trained_table_comes_with_the_head_and_serves_both_ends(tmp_path):
-    """A reference file holds the tied projection; one that was trained differs from the base's."""
-    model = flexible("bert")
-    model.add_masked_lm_head("h")
-    inputs = batch("bert")
-    plain = model(**inputs).logits
-    model.save_head(tmp_path / "tied", "h")
-    trained = flexible("bert")
-    with torch.no_grad():
-        trained.get_input_embeddings().weight.add_(0.1)
-    trained.load_head(tmp_path / "tied")
-    from safetensors.torch import load_file, save_file  # noqa: PLC0415
-
-    path = tmp_path / "tied" / "model_head.safetensors"
-    tensors = load_file(path)
-    assert "heads.h.3.weight" not in tensors
-    save_file(tensors | {"heads.h.3.weight": trained.get_input_embeddings().weight.detach()}, path)
-    model.load_head(tmp_path / "tied", load_as="own")
-    torch.testing.assert_close(model(**inputs).logits, trained(**inputs).logits)
-    assert torch.equal(model(**inputs, head="h").logits, plain) is False  # own is still active
-    model.active_head = "h"
-    assert torch.equal(model(**inputs).logits, plain)
-    model.save_head(tmp_path / "own", "own")
-    assert "heads.own.3.weight" in load_file(tmp_path / "own" / "model_head.safetensors")
-
-
-def test_a_damaged_head_is_refused_and_changes_nothing(tmp_path):
-    from safetensors.torch import load_file, save_file  # noqa: PLC0415
-
-    model = flexible("bert")
-    model.add_tagging_head("h")
-    model.save_head(tmp_path, "h")
-    path = tmp_path / "model_head.safetensors"
-    tensors = load_file(path)
-    tensors["heads.h.7.weight"] = tensors.pop("heads.h.1.weight")
-    save_file(tensors, path)
-    before = model(**batch("bert")).logits
-    with pytest.raises(TensorMismatch, match=r"missing: 1.weight.*unexpected: 7.weight"):
-        model.load_head(tmp_path)
-    assert torch.equal(model(**batch("bert")).logits, before)
-
-
-def test_all_heads_are_saved_to_folders_of_their_own(tmp_path):
-    model = flexible("bert")
-    model.add_tagging_head("a/b")
-    model.add_qa_head("c")
-    model.save_all_heads(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a%2Fb", "c"]
-    other = flexible("bert")
-    assert {other.load_head(path) for path in tmp_path.iterdir()} == {"a/b", "c"}
-
-
-def test_a_model_is_saved_with_its_heads_and_brings_them_back(tmp_path):
-    model = flexible("bert")
-    model.add_tagging_head("tags", num_labels=3)
-    model.add_masked_lm_head("mlm")
-    model.save_pretrained(tmp_path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        other = AutoAdapterModel.from_pretrained(tmp_path).eval()
-    for head in ("tags", "mlm"):
-        ours, theirs = (m(**batch("bert"), head=head).logits for m in (model, other))
-        assert torch.equal(ours, theirs)
-    assert not hasattr(model.config, "prediction_heads")
 
 
 # --- averages
