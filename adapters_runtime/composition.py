@@ -271,6 +271,11 @@ def _parse_item(item: Any) -> Child:
     return Fuse(*item) if is_list else item
 
 
+def names_in(child: Child) -> tuple[str, ...]:
+    """Return the names in a set-up, or the one name that it is."""
+    return (child,) if isinstance(child, str) else child.flatten()
+
+
 def _names(block: AdapterCompositionBlock) -> Iterator[str]:
     for child in block:
         if isinstance(child, str):

@@ -63,7 +63,11 @@ class PerRow(AdapterCompositionBlock):
         return tuple(name for name in super().flatten() if name != BASE)
 
     def groups(self, rows: int) -> Groups:
-        """Return the groups in a batch of `rows` rows: each given row once, or as often as beams.
+        """Return the groups in a batch of `rows` rows; see `chosen`."""
+        return _groups(self.chosen(rows), len(self))
+
+    def chosen(self, rows: int) -> tuple[int, ...]:
+        """Return the child of each row of a batch: of each given row once, or as often as beams.
 
         Raises InvalidComposition when the batch has no such number of rows.
         """
@@ -73,7 +77,7 @@ class PerRow(AdapterCompositionBlock):
                 f"there are set-ups or tasks for {len(self.choice)} rows, but the batch has "
                 f"{rows}; give one for each row, {BASE!r} where no adapter should work"
             )
-        return _groups(self.choice, beams)
+        return _repeated(self.choice, beams)
 
     def _content(self) -> tuple[object, ...]:
         return PerRow, self.children, self.choice
@@ -123,10 +127,14 @@ def _check(setup: object) -> None:
 
 
 @lru_cache(maxsize=256)
-def _groups(choice: tuple[int, ...], beams: int) -> Groups:
-    chosen = [child for child in choice for _ in range(beams)]
+def _repeated(choice: tuple[int, ...], beams: int) -> tuple[int, ...]:
+    return tuple(child for child in choice for _ in range(beams))
+
+
+@lru_cache(maxsize=256)
+def _groups(chosen: tuple[int, ...], children: int) -> Groups:
     order = sorted(range(len(chosen)), key=chosen.__getitem__)
-    sizes = tuple(chosen.count(child) for child in range(max(choice) + 1))
+    sizes = tuple(chosen.count(child) for child in range(children))
     back = sorted(range(len(order)), key=order.__getitem__)
     in_order = order == list(range(len(order)))
     return Groups(sizes, None if in_order else tuple(order), tuple(back))

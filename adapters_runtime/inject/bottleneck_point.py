@@ -15,10 +15,12 @@ from adapters_runtime.composition import (
     AdapterCompositionBlock,
     Average,
     BatchSplit,
+    Child,
     Fuse,
     Parallel,
     Split,
     Stack,
+    names_in,
 )
 from adapters_runtime.configs import AdapterConfig, AdapterFusionConfig, BnConfig
 from adapters_runtime.context import Activations
@@ -28,6 +30,8 @@ from adapters_runtime.inject.evaluation import Place, evaluate
 from adapters_runtime.inject.named import NamedModules
 from adapters_runtime.inject.point import Hook, Outside, Point
 from adapters_runtime.inject.recording import FUSION
+from adapters_runtime.inject.stacks import index, may_stack, stacked
+from adapters_runtime.methods.base import tensors_behind
 from adapters_runtime.methods.bottleneck import Bottleneck
 from adapters_runtime.methods.fusion import AdapterFusion
 
@@ -165,6 +169,45 @@ class BottleneckPoint(Point, Place[ResidualState]):
         for state, weight in zip(states[1:], weights[1:], strict=True):
             h = h + weight * state.h
         return states[0]._replace(h=h)
+
+    def together(
+        self, children: Sequence[Child], choice: tuple[int, ...], state: ResidualState
+    ) -> ResidualState | None:
+        """Multiply each row by its own matrices, where all bottlenecks are of one form."""
+        held = [child for child in children if isinstance(child, str) and self.holds(child)]
+        adapters = [self._bottleneck(name) for name in held]
+        tensors = [tensor for adapter in adapters for tensor in tensors_behind(adapter)]
+        if state.complete or state.h.dim() != 3 or not may_stack(tensors):
+            return None
+        stack = self.stacks.get(tuple(children), tensors, lambda: self._stack(children, adapters))
+        if stack is None:
+            return None
+        down, down_bias, up, up_bias = (part[index(choice, state.h.device)] for part in stack)
+        x, residual = self._prepare(adapters[0], state)
+        low = adapters[0].activation(torch.baddbmm(down_bias, x, down))
+        h = residual + torch.baddbmm(up_bias, low, up)
+        return ResidualState(h, state.r, adapters[0].completes)
+
+    def _stack(
+        self, children: Sequence[Child], adapters: Sequence[Bottleneck]
+    ) -> tuple[Tensor, ...] | None:
+        """Return the matrices of all children, each with one more dimension before its own."""
+        forms = {adapter.form for adapter in adapters}
+        if len(forms) != 1:
+            return None
+        found = [self._matrices(child, adapters[0]) for child in children]
+        matrices = [four for four in found if four is not None]
+        # Rows without a bottleneck keep h: with matrices of zeros if h is what these are added to.
+        idle = len(adapters) < len(children)
+        if len(matrices) < len(found) or (idle and not adapters[0].adds_to_h):
+            return None
+        return tuple(stacked(parts) for parts in zip(*matrices, strict=True))
+
+    def _matrices(self, child: Child, like: Bottleneck) -> tuple[Tensor, ...] | None:
+        if not any(self.holds(name) for name in names_in(child)):
+            matrices = like.matrices()
+            return None if matrices is None else tuple(matrix[:, :0] for matrix in matrices)
+        return self._bottleneck(child).matrices() if isinstance(child, str) else None
 
     # --- fusions
 

@@ -16,6 +16,7 @@ from adapters_runtime.composition import (
     AdapterCompositionBlock,
     Average,
     BatchSplit,
+    Child,
     Fuse,
     Parallel,
     Split,
@@ -56,6 +57,15 @@ class Place(ABC, Generic[State]):
     @abstractmethod
     def mean(self, states: Sequence[State], weights: Sequence[float]) -> State: ...
 
+    def together(
+        self, children: Sequence[Child], choice: tuple[int, ...], state: State
+    ) -> State | None:
+        """Let child `choice[i]` work on row i, in a few products for all rows.
+
+        None where it takes more than that; then each child works on its rows by itself.
+        """
+        return None
+
     def fuse(self, block: Fuse, state: State) -> State:
         raise UnsupportedComposition(self.method, "Fuse", [b.__name__ for b in self.blocks])
 
@@ -82,8 +92,16 @@ def evaluate(place: Place[State], block: AdapterCompositionBlock | str, state: S
 
 def _by_shares(place: Place[State], block: AdapterCompositionBlock, state: State) -> State:
     if isinstance(block, PerRow):
-        return _by_rows(place, block, state)
-    return _in_shares(place, block, state, *_layout(place, block, state))
+        rows = place.size(state, ROWS)
+        together = place.together(block.children, block.chosen(rows), state)
+        return _by_rows(place, block, state) if together is None else together
+    dim, sizes = _layout(place, block, state)
+    if dim == ROWS:
+        choice = tuple(child for child, size in enumerate(sizes) for _ in range(size))
+        together = place.together(block.children, choice, state)
+        if together is not None:
+            return together
+    return _in_shares(place, block, state, dim, sizes)
 
 
 def _has_meaning(place: Place[State], block: AdapterCompositionBlock) -> bool:
@@ -101,7 +119,11 @@ def _in_shares(
 ) -> State:
     """Let each child work on its share of the state, one after the other along `dim`."""
     parts = zip(block, _bounds(sizes), strict=True)
-    done = [evaluate(place, child, place.cut(state, dim, *bounds)) for child, bounds in parts]
+    done = [
+        evaluate(place, child, place.cut(state, dim, start, stop))
+        for child, (start, stop) in parts
+        if start < stop
+    ]
     joined: State = place.join(done, dim)
     return joined
 

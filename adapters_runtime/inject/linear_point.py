@@ -4,6 +4,7 @@ A hook on the untouched module changes its output, so any module that maps (...,
 can be adapted. Merging folds an adapter into the weights and takes the hook away.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,13 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from adapters_runtime.architectures import FusedProjection
-from adapters_runtime.composition import Average, BatchSplit, Parallel, Split, Stack
+from adapters_runtime.composition import (
+    Average,
+    BatchSplit,
+    Child,
+    Parallel,
+    Split,
+    Stack,
+    names_in,
+)
 from adapters_runtime.configs import AdapterConfig, LoRAConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.evaluation import Place, evaluate
 from adapters_runtime.inject.point import Hook, Outside, Point
-from adapters_runtime.methods.base import LinearMethod
+from adapters_runtime.inject.stacks import index, may_stack, stacked
+from adapters_runtime.methods.base import LinearMethod, tensors_behind
 from adapters_runtime.methods.linear import build_linear
 
 
@@ -164,6 +174,57 @@ class LinearPoint(Point, Place[LinearState]):
             y = y + weight * state.y
         return LinearState(states[0].x, y)
 
+    def together(
+        self, children: Sequence[Child], choice: tuple[int, ...], state: LinearState
+    ) -> LinearState | None:
+        """Multiply each row by its own factors: y + x Dᵀ Uᵀ, whatever sums of updates these are."""
+        held = dict.fromkeys(name for child in children for name in names_in(child))
+        adapters = [self.adapters[name] for name in held if self.holds(name)]
+        if state.x.dim() != 3 or not all(isinstance(adapter, LinearMethod) for adapter in adapters):
+            return None
+        tensors = [tensor for adapter in adapters for tensor in tensors_behind(adapter)]
+        if not may_stack(tensors):
+            return None
+        stack = self.stacks.get(tuple(children), tensors, lambda: self._stack(children))
+        if stack is None:
+            return None
+        down, up = (part[index(choice, state.x.device)] for part in stack)
+        return LinearState(state.x, torch.baddbmm(state.y, torch.bmm(state.x, down), up))
+
+    def _stack(self, children: Sequence[Child]) -> tuple[Tensor, Tensor] | None:
+        """Return Dᵀ and Uᵀ of all children, (children, in, k) and (children, k, out)."""
+        found = [self._factors(child) for child in children]
+        pairs = [pair for pair in found if pair is not None]
+        if len(pairs) < len(found):
+            return None
+        downs, ups = zip(*pairs, strict=True)
+        return stacked([down.t() for down in downs]), stacked([up.t() for up in ups])
+
+    def _factors(self, child: Child) -> tuple[Tensor, Tensor] | None:
+        """Return D (k, in) and U (out, k) if a set-up adds x Dᵀ Uᵀ here and no more, else None."""
+        if isinstance(child, str):
+            return self._own_factors(child)
+        if not isinstance(child, Stack | Average):
+            return None
+        found = [self._factors(part) for part in child]
+        weights = child.weights if isinstance(child, Average) else [1.0] * len(child)
+        pairs = [pair for pair in found if pair is not None]
+        # Only weights that sum to one leave y itself as it is.
+        if len(pairs) < len(found) or (isinstance(child, Average) and not _sum_to_one(weights)):
+            return None
+        ups = [weight * up for weight, (_, up) in zip(weights, pairs, strict=True)]
+        return torch.cat([down for down, _ in pairs]), torch.cat(ups, dim=1)
+
+    def _own_factors(self, name: str) -> tuple[Tensor, Tensor] | None:
+        weight = self._weight()
+        if not self.holds(name):
+            return weight.new_zeros(0, weight.shape[1]), weight.new_zeros(weight.shape[0], 0)
+        factors = self._method(name).low_rank()
+        if factors is None or len(self.widths) == 1:
+            return factors
+        down, up = factors
+        return down, self.replace(name, up.new_zeros(weight.shape[0], up.shape[1]), up, 0)
+
     # --- parts of a fused map
 
     def split(self, tensor: Tensor, dim: int) -> list[Tensor]:
@@ -241,6 +302,10 @@ class LinearPoint(Point, Place[LinearState]):
         self.merged = None
         if self.adapters:
             self.attach()
+
+
+def _sum_to_one(weights: Sequence[float]) -> bool:
+    return math.isclose(sum(weights), 1.0, rel_tol=1e-6)
 
 
 class AdaptOutput:

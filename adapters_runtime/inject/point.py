@@ -7,7 +7,7 @@ without adapters runs the very operations of the base.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from adapters_runtime.configs import AdapterConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.inject.named import NamedModules
 from adapters_runtime.inject.recording import GATING
+from adapters_runtime.inject.stacks import Stacks
 
 
 class Outside:
@@ -92,6 +93,7 @@ class Point(nn.Module):
         self.adapters = NamedModules()
         self.activations = activations
         self.hooks: Sequence[Attachment] = ()
+        self.stacks = Stacks()
         self._handles: list[Handle] = []
 
     def build(self, config: AdapterConfig) -> nn.Module | None:
@@ -123,6 +125,7 @@ class Point(nn.Module):
         return torch.empty(0)
 
     def remove(self, name: str) -> None:
+        self.stacks.clear()
         if name in self.adapters:
             del self.adapters[name]
         if not self.adapters:
@@ -145,6 +148,11 @@ class Point(nn.Module):
         self.hooks = tuple(hook for hook in self.hooks if hook.module.module is not module)
         if attached:
             self.attach()
+
+    def train(self, mode: bool = True) -> Self:
+        # Optimizers may write where nothing tells of it: through `parameter.data`.
+        self.stacks.clear()
+        return super().train(mode)
 
     def attach(self) -> None:
         if not self._handles:

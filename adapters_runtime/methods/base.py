@@ -30,6 +30,10 @@ class LinearMethod(nn.Module, ABC):
         The arguments are not changed. Raises MergeStateError when no fixed weights can do that.
         """
 
+    def low_rank(self) -> tuple[Tensor, Tensor] | None:
+        """Return D (k, in) and U (out, k) if `adapt` gives y + x Dᵀ Uᵀ and no more, else None."""
+        return None
+
     def gates(self, x: Tensor) -> Tensor | None:
         """Return the gates of the update, (batch, 1, parts), or None for a method without."""
         return None
@@ -62,6 +66,12 @@ class Sharing(nn.Module, ABC):
     """
 
     config: AdapterConfig
+    _shared: tuple[nn.Module, ...] = ()
+    """The module with the common tensors: in a tuple, or torch would take it for a child."""
+
+    @property
+    def shared(self) -> tuple[nn.Module, ...]:
+        return self._shared
 
     @classmethod
     @abstractmethod
@@ -71,3 +81,10 @@ class Sharing(nn.Module, ABC):
     @abstractmethod
     def use_shared(self, shared: nn.Module) -> None:
         """Read the common tensors from `shared`, without taking it for a part of oneself."""
+
+
+def tensors_behind(module: nn.Module) -> list[Tensor]:
+    """Return all tensors that a module computes with, shared ones too."""
+    fellows = (part for part in module.modules() if isinstance(part, Sharing))
+    modules = (module, *(shared for fellow in fellows for shared in fellow.shared))
+    return [tensor for part in modules for tensor in (*part.parameters(), *part.buffers())]

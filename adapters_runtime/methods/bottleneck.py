@@ -53,6 +53,28 @@ class Bottleneck(nn.Module):
         """Whether what this gives has the sub-block's residual and norm in it already."""
         return not self.config.original_ln_after
 
+    @property
+    def activation(self) -> nn.Module:
+        return self.adapter_down[-1]
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What bottlenecks have in common that differ in their matrices only."""
+        config = self.config
+        return (
+            config.is_parallel,
+            config.original_ln_before,
+            config.original_ln_after,
+            config.residual_before_ln,
+            config.non_linearity,
+        )
+
+    @property
+    def adds_to_h(self) -> bool:
+        """Whether a bottleneck that gives zeros changes nothing."""
+        config = self.config
+        return not self.completes and (config.is_parallel or config.residual_before_ln is True)
+
     def prepare(self, h: Tensor, r: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
         """Return (what goes down, what the result is added to), both (batch, length, width).
 
@@ -88,6 +110,18 @@ class Bottleneck(nn.Module):
         up = _drop_rows(self.dropout(up), self.config.stochastic_depth, training=self.training)
         return up if self.gate is None else up * self.gate_values(x)
 
+    def matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """Return D (in, k), c (1, k), U (k, out), d (1, out) if `update` is f(x D + c) U + d.
+
+        None when there is more to it.
+        """
+        config = self.config
+        drops = self.training and (config.dropout > 0.0 or config.stochastic_depth > 0.0)
+        if drops or self.gate is not None or config.ln_before or config.ln_after:
+            return None
+        down, up = (_matrix(part) for part in (self.adapter_down[0], self.adapter_up))
+        return *down, up[0] * self.scaling, up[1] * self.scaling
+
     def project(self, x: Tensor) -> Tensor:
         up: Tensor = self.adapter_up(self.adapter_down(x))
         # Multiplying by one is an operation on every token; most configurations do not scale.
@@ -109,6 +143,16 @@ def _initialise(down: nn.Linear, up: nn.Linear, scheme: str) -> None:
         elif scheme == "houlsby":
             nn.init.trunc_normal_(linear.weight, std=0.01, a=-0.02, b=0.02)
         nn.init.zeros_(linear.bias)
+
+
+def _matrix(projection: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return the matrix (in, out) and the bias (1, out) of a projection."""
+    if isinstance(projection, PHM):
+        matrix, bias = projection.matrix(), projection.b
+    else:
+        assert isinstance(projection, nn.Linear)
+        matrix, bias = projection.weight.t(), projection.bias
+    return matrix, matrix.new_zeros(1, matrix.shape[1]) if bias is None else bias[None]
 
 
 def _projection(inputs: int, outputs: int, side: Side, config: BnConfig) -> nn.Module:

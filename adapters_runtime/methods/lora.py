@@ -40,6 +40,15 @@ class LoRA(LowRank):
         parts = zip(low.split(self.rank, dim=-1), self.lora_B.split(self.widths), strict=True)
         return torch.cat([F.linear(part, rows) for part, rows in parts], dim=-1)
 
+    def down(self) -> Tensor:
+        return self.lora_A
+
+    def up(self) -> Tensor:
+        if len(self.widths) == 1:
+            return self.lora_B
+        up: Tensor = torch.block_diag(*self.lora_B.split(self.widths))
+        return up
+
     def delta(self) -> Tensor:
         return torch.cat([b @ a for a, b in self._parts()])
 

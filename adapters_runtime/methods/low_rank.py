@@ -38,8 +38,16 @@ class LowRank(LinearMethod):
         """Return x ΔWᵀ, (..., sum of part widths), not scaled."""
 
     @abstractmethod
+    def down(self) -> Tensor:
+        """Return the right factor of ΔW, (k, in)."""
+
+    @abstractmethod
+    def up(self) -> Tensor:
+        """Return the left factor of ΔW, (sum of part widths, k), not scaled."""
+
     def delta(self) -> Tensor:
         """Return ΔW, (sum of part widths, in), not scaled."""
+        return self.up() @ self.down()
 
     def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         update = self.update(self.dropout(x))
@@ -47,6 +55,12 @@ class LowRank(LinearMethod):
             return y + update * self._spread_gates(x)
         adapted = torch.add(y, update, alpha=self.scaling)
         return adapted if self.m is None else adapted * self.m.factor(weight, self.delta())
+
+    def low_rank(self) -> tuple[Tensor, Tensor] | None:
+        drops = self.training and self.dropout.p > 0.0
+        if drops or self.gate is not None or self.m is not None:
+            return None
+        return self.down(), self.up() * self.scaling
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if self.gate is not None:

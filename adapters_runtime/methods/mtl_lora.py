@@ -61,13 +61,20 @@ class MTLLoRA(LowRank):
     def update(self, x: Tensor) -> Tensor:
         return self._up(self.task_specific(F.linear(x, self.lora_A)))
 
-    def delta(self) -> Tensor:
-        return self._up(self.task_specific(self.lora_A.t())).t()
+    def down(self) -> Tensor:
+        scaled: Tensor = self.task_specific(self.lora_A.t())
+        return scaled.t()
+
+    def up(self) -> Tensor:
+        up: Tensor = torch.block_diag(*self._mixture().split(self.widths))
+        return up
 
     def _up(self, low: Tensor) -> Tensor:
         """Return (..., sum of part widths) from (..., r · parts)."""
-        # The mixture of the outputs is the output of the mixture, so one product does for all.
-        mixture = torch.softmax(self.weights / self.sharpness, dim=0)
-        up = torch.einsum("u,uor->or", mixture, self.lora_B)
-        parts = zip(low.split(self.rank, dim=-1), up.split(self.widths), strict=True)
+        parts = zip(low.split(self.rank, dim=-1), self._mixture().split(self.widths), strict=True)
         return torch.cat([F.linear(part, rows) for part, rows in parts], dim=-1)
+
+    def _mixture(self) -> Tensor:
+        # The mixture of the outputs is the output of the mixture, so one product does for all.
+        weights = torch.softmax(self.weights / self.sharpness, dim=0)
+        return torch.einsum("u,uor->or", weights, self.lora_B)

@@ -72,8 +72,6 @@ class PHM(Tensors, Sharing):
         self.outputs = outputs
         self.side = side
         self.config = config
-        # In a tuple, so that torch does not take the shared module for a child of each place.
-        self._shared: tuple[Tensors, ...] = ()
         if inputs % config.phm_dim or outputs % config.phm_dim:
             raise ConfigError(
                 f"phm_dim={config.phm_dim} must divide the width and the bottleneck, which are "
@@ -121,7 +119,9 @@ class PHM(Tensors, Sharing):
     def _find(self, own: str, shared: str) -> Tensor:
         tensor = self.whole(own)
         if tensor is None:
-            tensor = self._shared[0].whole(shared)
+            common = self._shared[0]
+            assert isinstance(common, Tensors)
+            tensor = common.whole(shared)
         assert tensor is not None
         return tensor
 

@@ -54,7 +54,6 @@ class VeRA(LowRank, Sharing):
         self.config = config
         self.vera_D = nn.Parameter(torch.full((config.r * len(self.widths),), config.vera_d or 0.0))
         self.vera_B = nn.Parameter(torch.full((sum(self.widths),), config.vera_b or 0.0))
-        self._shared: tuple[Projections, ...] = ()
 
     @classmethod
     def build_shared(cls, fellows: Sequence["VeRA"]) -> Projections:
@@ -64,7 +63,7 @@ class VeRA(LowRank, Sharing):
 
     def use_shared(self, shared: nn.Module) -> None:
         assert isinstance(shared, Projections)
-        self._shared = (shared,)  # in a tuple, so that torch does not take it for a child
+        self._shared = (shared,)
 
     def update(self, x: Tensor) -> Tensor:
         if self.vera_B.dim() == 2 or self.vera_D.dim() == 2:
@@ -73,20 +72,30 @@ class VeRA(LowRank, Sharing):
         parts = zip(self.vera_D.split(self.rank), self._up(), strict=True)
         return torch.cat([F.linear(low * d, up) for d, up in parts], dim=-1) * self.vera_B
 
-    def delta(self) -> Tensor:
+    def down(self) -> Tensor:
+        down = self._down().repeat(len(self.widths), 1)  # (r · parts, in)
+        matrix = self.vera_D.dim() == 2
+        scaled: Tensor = self.vera_D @ down if matrix else self.vera_D[:, None] * down
+        return scaled
+
+    def up(self) -> Tensor:
         up = torch.block_diag(*self._up())  # (sum of part widths, r · parts)
-        left = self.vera_B @ up if self.vera_B.dim() == 2 else self.vera_B[:, None] * up
-        middle = left @ self.vera_D if self.vera_D.dim() == 2 else left * self.vera_D
-        delta: Tensor = middle @ self._down().repeat(len(self.widths), 1)
-        return delta
+        scaled: Tensor = self.vera_B @ up if self.vera_B.dim() == 2 else self.vera_B[:, None] * up
+        return scaled
 
     def _down(self) -> Tensor:
         """Return what this map takes of the shared A, (r, in)."""
-        return self._shared[0].lora_A[:, : self.in_features]
+        return self._projections.lora_A[:, : self.in_features]
 
     def _up(self) -> list[Tensor]:
         """Return what each part takes of the shared B, (width of the part, r)."""
-        return [self._shared[0].lora_B[:width] for width in self.widths]
+        return [self._projections.lora_B[:width] for width in self.widths]
+
+    @property
+    def _projections(self) -> Projections:
+        shared = self._shared[0]
+        assert isinstance(shared, Projections)
+        return shared
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
