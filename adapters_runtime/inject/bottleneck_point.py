@@ -186,7 +186,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
         x, residual = self._prepare(adapters[0], state)
         low = adapters[0].activation(torch.baddbmm(down_bias, x, down))
         h = residual + torch.baddbmm(up_bias, low, up)
-        return ResidualState(h, state.r, adapters[0].completes)
+        return ResidualState(h, state.r, self._completes(adapters[0]))
 
     def _stack(
         self, children: Sequence[Child], adapters: Sequence[Bottleneck]
