@@ -73,14 +73,12 @@ class VeRA(LowRank, Sharing):
         return torch.cat([F.linear(low * d, up) for d, up in parts], dim=-1) * self.vera_B
 
     def down(self) -> Tensor:
-        down = self._down().repeat(len(self.widths), 1)  # (r · parts, in)
-        matrix = self.vera_D.dim() == 2
-        scaled: Tensor = self.vera_D @ down if matrix else self.vera_D[:, None] * down
-        return scaled
+        return self._down().repeat(len(self.widths), 1)  # (r · parts, in)
 
     def up(self) -> Tensor:
         up = torch.block_diag(*self._up())  # (sum of part widths, r · parts)
-        scaled: Tensor = self.vera_B @ up if self.vera_B.dim() == 2 else self.vera_B[:, None] * up
+        left = self.vera_B @ up if self.vera_B.dim() == 2 else self.vera_B[:, None] * up
+        scaled: Tensor = left @ self.vera_D if self.vera_D.dim() == 2 else left * self.vera_D
         return scaled
 
     def _down(self) -> Tensor:
