@@ -3,7 +3,8 @@
     y = l ⊙ (x Wᵀ + b)
 
 Source: Liu et al. 2022, https://arxiv.org/abs/2205.05638, section 3.3. The factors start at one.
-The one parameter keeps the name `lora_B` and the shape (out, 1) of AdapterHub's files.
+The one parameter keeps the name `lora_B` and the shape (out, 1) of AdapterHub's files. As there,
+with `use_gating` a gate stands in the place of alpha: y = g · l ⊙ (x Wᵀ + b).
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from adapters_runtime.configs import LoRAConfig
+from adapters_runtime.errors import MergeStateError
 from adapters_runtime.methods.base import LinearMethod
+from adapters_runtime.methods.gate import Gate
 
 
 class IA3(LinearMethod):
@@ -22,14 +25,22 @@ class IA3(LinearMethod):
         super().__init__()
         self.scaling = config.alpha
         self.lora_B = nn.Parameter(torch.ones(sum(widths), 1))
+        self.gate = Gate(in_features, widths) if config.use_gating else None
 
     def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.gate is not None:
+            return y * self.lora_B.view(-1) * self.gate.spread(x)
         return y * self.factor()
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if self.gate is not None:
+            raise MergeStateError("a gated adapter depends on its input and cannot be merged")
         # The factor stands outside the whole sum, so the bias is scaled as well.
         factor = self.factor().to(weight.dtype)
         return weight * factor[:, None], None if bias is None else bias * factor
+
+    def gates(self, x: Tensor) -> Tensor | None:
+        return None if self.gate is None else self.gate.values(x)
 
     def factor(self) -> Tensor:
         """Return the factors, (out,)."""

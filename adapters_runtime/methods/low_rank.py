@@ -5,8 +5,7 @@
 Several maps that share their input (the query and value of a fused projection) are adapted by one
 module: its rows of ΔW follow one another, each part made by matrices of its own.
 
-With `use_gating` (UniPELT: Mao et al. 2022, https://arxiv.org/abs/2110.07577, section 3.2) the
-update is scaled by a gate, the mean over tokens of sigmoid(w x + c), in place of alpha / r.
+With `use_gating` the update is scaled by a gate, in place of alpha / r.
 """
 
 from abc import abstractmethod
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from adapters_runtime.configs import LoRAConfig
 from adapters_runtime.errors import MergeStateError
 from adapters_runtime.methods.base import LinearMethod, Rescaling
+from adapters_runtime.methods.gate import Gate
 
 
 class LowRank(LinearMethod):
@@ -30,7 +30,7 @@ class LowRank(LinearMethod):
         self.rank = config.r
         self.scaling = config.alpha / config.r
         self.dropout = nn.Dropout(config.dropout)
-        self.gate = _gate(in_features, len(self.widths)) if config.use_gating else None
+        self.gate = Gate(in_features, widths) if config.use_gating else None
         self.m: Rescaling | None = None
 
     @abstractmethod
@@ -52,7 +52,7 @@ class LowRank(LinearMethod):
     def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         update = self.update(self.dropout(x))
         if self.gate is not None:
-            return y + update * self._spread_gates(x)
+            return y + update * self.gate.spread(x)
         adapted = torch.add(y, update, alpha=self.scaling)
         return adapted if self.m is None else adapted * self.m.factor(weight, self.delta())
 
@@ -73,23 +73,4 @@ class LowRank(LinearMethod):
         return folded * factor[:, None], None if bias is None else bias * factor
 
     def gates(self, x: Tensor) -> Tensor | None:
-        if self.gate is None:
-            return None
-        return torch.sigmoid(self.gate(x)).mean(dim=1, keepdim=True)
-
-    def _spread_gates(self, x: Tensor) -> Tensor:
-        """Return the gates, (batch, 1, sum of part widths): one value per part, repeated."""
-        gates = self.gates(x)
-        assert gates is not None
-        spread = [
-            gates[..., part : part + 1].expand(*gates.shape[:-1], width)
-            for part, width in enumerate(self.widths)
-        ]
-        return spread[0] if len(spread) == 1 else torch.cat(spread, dim=-1)
-
-
-def _gate(in_features: int, parts: int) -> nn.Linear:
-    gate = nn.Linear(in_features, parts)
-    nn.init.normal_(gate.weight, std=0.02)
-    nn.init.zeros_(gate.bias)
-    return gate
+        return None if self.gate is None else self.gate.values(x)

@@ -5,48 +5,64 @@ import torch
 
 from adapters_runtime import init
 from adapters_runtime.architectures import ARCHITECTURES
+from adapters_runtime.composition import Average
 from adapters_runtime.configs import (
+    ADAPTER_CONFIG_MAP,
+    AdapterConfig,
+    BnConfig,
     CompacterConfig,
     CompacterPlusPlusConfig,
     ConfigUnion,
     DiReftConfig,
-    DoRAConfig,
-    DoubleSeqBnConfig,
-    DoubleSeqBnInvConfig,
-    DvoRAConfig,
     EmbeddingRowsConfig,
     IA3Config,
     LoRAConfig,
-    LoReftConfig,
-    MAMConfig,
     MTLLoRAConfig,
     NoReftConfig,
-    ParBnConfig,
     PrefixTuningConfig,
-    SeqBnConfig,
+    PromptTuningConfig,
     SeqBnInvConfig,
-    UniPELTConfig,
     VeraConfig,
+    parts_of,
 )
+from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.shapes import BaseDescription, expected_tensors
-from tests.support.running import output_of, randomise_adapter
+from tests.support.running import inputs_for, output_of, randomise_adapter
+
+SMALL = {
+    "reduction_factor": 4,
+    "phm_dim": 2,
+    "r": 2,
+    "alpha": 6,
+    "prefix_length": 3,
+    "bottleneck_size": 5,
+    "prompt_length": 3,
+    "suffix_positions": 2,
+    "n_up_projection": 2,
+}
+"""What makes the presets small enough for tiny models."""
+
+
+def small(config: AdapterConfig) -> AdapterConfig:
+    if isinstance(config, ConfigUnion):
+        return ConfigUnion(*map(small, config.configs))
+    changed = {field: value for field, value in SMALL.items() if field in config}
+    if isinstance(config, LoRAConfig) and config.is_ia3:
+        changed = {}  # its rank is 1, and its factors start at alpha
+    return config.replace(**changed)
+
 
 ROWS = EmbeddingRowsConfig(token_ids=tuple(range(4, 32, 3)))
-PREFIXES = PrefixTuningConfig(prefix_length=3, bottleneck_size=5)
-METHODS = {
-    "seq_bn": SeqBnConfig(reduction_factor=4),
-    "double_seq_bn": DoubleSeqBnConfig(reduction_factor=4),
-    "par_bn": ParBnConfig(),
-    "seq_bn_inv": SeqBnInvConfig(reduction_factor=4),
-    "double_seq_bn_inv": DoubleSeqBnInvConfig(reduction_factor=4),
+METHODS = {name: small(config) for name, config in ADAPTER_CONFIG_MAP.items()} | {
     "seq_bn_glow": SeqBnInvConfig(reduction_factor=4, inv_adapter="glow"),
-    "lora": LoRAConfig(r=2, alpha=6),
+    "double_seq_bn_cross": small(ADAPTER_CONFIG_MAP["double_seq_bn"]).replace(cross_adapter=True),
+    "seq_bn_gated": small(ADAPTER_CONFIG_MAP["seq_bn"]).replace(use_gating=True, ln_after=True),
     "lora_everywhere": LoRAConfig(
         r=2, attn_matrices=["q", "k", "v"], intermediate_lora=True, output_lora=True
     ),
-    "ia3": IA3Config(),
-    "compacter": CompacterConfig(reduction_factor=4, phm_dim=2),
+    "lora_gated": LoRAConfig(r=2, use_gating=True),
+    "ia3_gated": IA3Config(use_gating=True),
     "compacter_shared": CompacterConfig(
         reduction_factor=4, phm_dim=2, shared_W_phm=True, factorized_phm_rule=True
     ),
@@ -56,42 +72,64 @@ METHODS = {
     "compacter_fixed_rule": CompacterPlusPlusConfig(
         reduction_factor=4, phm_dim=2, phm_init_range=0.5, learn_phm=False
     ),
-    "dora": DoRAConfig(r=2, alpha=6),
-    "vera": VeraConfig(r=2, alpha=6, attn_matrices=["q", "k", "v"], intermediate_lora=True),
-    "dvora": DvoRAConfig(r=2, alpha=6),
-    "mtl_lora": MTLLoRAConfig(r=2, n_up_projection=2),
+    "vera_everywhere": VeraConfig(
+        r=2, alpha=6, attn_matrices=["q", "k", "v"], intermediate_lora=True
+    ),
     "mtl_lora_full": MTLLoRAConfig(r=2, task_specific_matrix_type="linear", output_lora=True),
-    "loreft": LoReftConfig(r=2, suffix_positions=2),
-    "noreft": NoReftConfig(r=2, suffix_positions=2, non_linearity="relu"),
-    "direft": DiReftConfig(r=2, suffix_positions=1, tied_weights=True),
-    "prefix_tuning": PREFIXES,
-    "prefix_tuning_flat": PREFIXES.replace(flat=True, cross_prefix=False),
-    "mam": MAMConfig(PREFIXES, ParBnConfig()),
-    "unipelt": UniPELTConfig(PREFIXES),
+    "noreft_with_activation": NoReftConfig(r=2, suffix_positions=2, non_linearity="relu"),
+    "direft_tied": DiReftConfig(r=2, suffix_positions=1, tied_weights=True),
+    "prefix_tuning_self": PrefixTuningConfig(prefix_length=3, flat=True, cross_prefix=False),
     "embedding_rows": ROWS,
     "language_pack": ConfigUnion(SeqBnInvConfig(reduction_factor=4), ROWS),
 }
-LOW_RANK = ("lora", "lora_everywhere", "dora", "vera", "dvora", "mtl_lora", "mtl_lora_full")
-MERGEABLE = (*LOW_RANK, "ia3")
-IDENTITY_WHEN_FRESH = (*LOW_RANK, "par_bn", "ia3", "embedding_rows")
-SAMPLED = ("bert", "roberta", "xlm-roberta", "distilbert", "gpt2", "llama")
+"""Every preset there is, and what no preset shows."""
+
+
+def folds(config: AdapterConfig) -> bool:
+    return isinstance(config, LoRAConfig) and not config.use_gating
+
+
+def starts_as_identity(config: AdapterConfig) -> bool:
+    """Return whether the paper starts the method where it changes nothing."""
+    if isinstance(config, BnConfig):
+        return config.init_weights == "mam_adapter" and config.inv_adapter is None
+    return isinstance(config, EmbeddingRowsConfig) or folds(config)
+
+
+MERGEABLE = [name for name, config in METHODS.items() if folds(config)]
+IDENTITY_WHEN_FRESH = [name for name, config in METHODS.items() if starts_as_identity(config)]
+SAMPLED = ("bert", "gpt2", "llama", "t5")
+OLD_NAMES = ("pfeiffer", "houlsby", "parallel", "scaled_parallel")
 VISION = ("vit", "deit", "beit")
 
 
+def stands_in(config: AdapterConfig, model_type: str) -> bool:
+    """Return whether a method has a place in models of a type."""
+    kinds = {type(part) for part in parts_of(config)}
+    if model_type in VISION and EmbeddingRowsConfig in kinds:
+        return False
+    return PromptTuningConfig not in kinds or ARCHITECTURES[model_type].prompts is not None
+
+
+def sampled_with(method: str) -> tuple[str, str]:
+    """Return the types that `make test` tries a method on: the next two, in turns."""
+    turn = list(METHODS).index(method)
+    return SAMPLED[turn % len(SAMPLED)], SAMPLED[(turn + 1) % len(SAMPLED)]
+
+
 def pairs(methods, model_types=tuple(ARCHITECTURES)):
-    """Return (method, model type) parameters; types beyond the sample are for `make test-all`."""
+    """Return (method, model type) parameters; those beyond the sample are for `make test-all`."""
     return [
         pytest.param(
             method,
             model_type,
             id=f"{method}-{model_type}",
-            marks=[] if model_type in SAMPLED else [pytest.mark.long],
+            marks=[] if model_type in sampled_with(method) else [pytest.mark.long],
         )
         for method in methods
+        if not method.startswith(OLD_NAMES)
         for model_type in model_types
-        if not (
-            model_type in VISION and ROWS in (METHODS[method], *METHODS[method].get("configs", ()))
-        )
+        if stands_in(METHODS[method], model_type)
     ]
 
 
@@ -122,7 +160,8 @@ def test_an_adapter_has_an_effect_and_leaves_without_a_trace(adapted, method, mo
     before, weights = output_of(model), {k: v.clone() for k, v in model.state_dict().items()}
     model.add_adapter("a", METHODS[method], set_active=True)
     randomise_adapter(model, "a")
-    assert not torch.allclose(output_of(model), before)
+    changed = output_of(model)  # prompts make it longer
+    assert changed.shape != before.shape or not torch.allclose(changed, before)
     model.set_active_adapters(None)
     assert torch.equal(output_of(model), before)
     model.delete_adapter("a")
@@ -184,3 +223,52 @@ def test_merging_keeps_the_output_and_reset_restores_every_weight(adapted, metho
     model.reset_adapter()
     assert equal_weights(weights, model.state_dict())
     assert torch.equal(output_of(model), expected)
+
+
+@pytest.mark.parametrize(("method", "model_type"), pairs(MERGEABLE, ("bert", "gpt2")))
+def test_deleting_a_merged_adapter_brings_the_base_back(adapted, method, model_type):
+    model = adapted(model_type)
+    before, weights = output_of(model), {k: v.clone() for k, v in model.state_dict().items()}
+    model.add_adapter("a", METHODS[method])
+    randomise_adapter(model, "a")
+    model.merge_adapter("a")
+    model.delete_adapter("a")
+    model.reset_adapter()
+    assert equal_weights(weights, model.state_dict())
+    assert torch.equal(output_of(model), before)
+
+
+@pytest.mark.parametrize("method", ["lora_gated", "ia3_gated"])
+def test_what_depends_on_the_input_is_not_merged(adapted, method):
+    model = adapted("bert")
+    model.add_adapter("a", METHODS[method], set_active=True)
+    before = output_of(model)
+    with pytest.raises(MergeStateError, match="cannot be merged"):
+        model.merge_adapter("a")
+    assert torch.equal(output_of(model), before)
+
+
+@pytest.mark.parametrize(("method", "model_type"), pairs(METHODS))
+def test_the_average_of_an_adapter_with_itself_is_that_adapter(adapted, method, model_type):
+    model = adapted(model_type)
+    model.add_adapter("a", METHODS[method], set_active=True)
+    randomise_adapter(model, "a")
+    expected = output_of(model)
+    model.set_active_adapters(Average("a", "a", weights=[0.3, 0.7]))
+    torch.testing.assert_close(output_of(model), expected, atol=2e-5, rtol=1e-4)
+    model.average_adapter("mean", ["a", "a"], weights=[0.3, 0.7], set_active=True)
+    torch.testing.assert_close(output_of(model), expected, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("method", "model_type"), pairs(METHODS))
+def test_rows_with_set_ups_of_their_own_equal_each_row_alone(adapted, method, model_type):
+    model = adapted(model_type)
+    for seed, name in enumerate(("a", "b")):
+        model.add_adapter(name, METHODS[method])
+        randomise_adapter(model, name, seed=seed)
+    inputs = inputs_for(model)
+    found = output_of(model, inputs | {"adapter_names": ["b", "a", "b"]})
+    for row, name in enumerate(("b", "a", "b")):
+        model.set_active_adapters(name)
+        alone = output_of(model, {key: value[row : row + 1] for key, value in inputs.items()})
+        torch.testing.assert_close(found[row : row + 1], alone, atol=1e-5, rtol=1e-4)
