@@ -1,4 +1,6 @@
-"""Run the benchmarks: `python -m benchmarks [forward] [loading] [search]`, by default all of them.
+"""Run the benchmarks: `python -m benchmarks [forward] [loading] [search] [cuda]`.
+
+Without a name all run but `cuda`, which needs a GPU.
 
 Figures are printed, never asserted. Ratios are measured side by side in one run, interleaved, with
 an A/A control that says how much of a ratio is noise; absolute figures are CPU time, beside a
@@ -9,11 +11,12 @@ import argparse
 from importlib import import_module
 
 SUITES = ("forward", "loading", "search")
+ON_REQUEST = ("cuda",)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("suites", nargs="*", choices=[*SUITES, []], default=[])
+    parser.add_argument("suites", nargs="*", choices=[*SUITES, *ON_REQUEST, []], default=[])
     parser.add_argument("--rounds", type=int, default=30)
     options = parser.parse_args()
     for suite in options.suites or SUITES:
