@@ -13,7 +13,16 @@ from typing import Any, BinaryIO, cast
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry import audit, base_models, manifest, models, revisions, search, versioning
+from registry import (
+    audit,
+    base_models,
+    card_scores,
+    manifest,
+    models,
+    revisions,
+    search,
+    versioning,
+)
 from registry.blobs import BlobStore
 from registry.errors import RevisionNotFound, VersionExists
 from registry.models import Account, Adapter, Ref, Revision, Version
@@ -70,6 +79,7 @@ def publish_revision(
     version = _repeated(existing, wanted, checked)
     created = version is None
     incoming = _incoming(session, adapter, revision)
+    warnings = checked.manifest.warnings
     if version is None:
         chosen = _choose(adapter, existing, wanted, checked)
         version = _record(session, adapter, chosen, checked, account)
@@ -78,10 +88,11 @@ def publish_revision(
         if newest and incoming:
             revisions.point(session, adapter, "branch", revisions.MAIN, revision)
         search.index_adapter(session, adapter, card=checked.card if newest else None)
+        warnings += card_scores.record(session, version.content, checked.card, account)
     for branch in incoming:  # they have served their purpose
         session.delete(branch)
     session.flush()
-    return Published(version, created, checked.manifest.warnings)
+    return Published(version, created, warnings)
 
 
 def check_revision(

@@ -153,3 +153,13 @@ def test_a_leaderboard_is_read_by_its_key(hub, subject):
         found = client.get("/api/v1/leaderboards/board", params=key | {"language": "qu"}).json()
     assert [group["transfer"] for group in found["groups"]] == ["zero-shot"]
     assert found["groups"][0]["reported"][0]["score"]["ref"] == "acme/copa@1.0.0"
+
+
+def test_a_hub_client_reads_them_as_evaluation_results(hub, api, subject):
+    report(hub, **score(subject))
+
+    (result,) = api.model_info("acme/copa").card_data.eval_results
+
+    assert (result.dataset_type, result.dataset_config) == ("xcopa", "qu")
+    assert (result.metric_type, result.metric_value) == ("accuracy", 0.562)
+    assert result.metric_args["n"] == 500

@@ -1,5 +1,6 @@
 """Hub protocol: repositories are created, described, moved and removed."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
@@ -7,10 +8,18 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from registry import accounts, listing, quotas, revisions
+from registry import (
+    accounts,
+    card_scores,
+    frontmatter,
+    listing,
+    model_index,
+    quotas,
+    revisions,
+)
 from registry.blobs import BlobStore
 from registry.errors import AdapterNotFound, NameTaken, NotAllowed, UploadRefused
-from registry.models import Adapter, Revision
+from registry.models import Account
 from web.deps import (
     AppSettings,
     BaseUrl,
@@ -19,6 +28,7 @@ from web.deps import (
     OptionalCaller,
     Quoted,
     RequiredCaller,
+    viewer_of,
 )
 from web.hub import shapes
 from web.hub.repository import AdministeredAdapter, VisibleAdapter, WritableAdapter, card_of
@@ -134,26 +144,32 @@ def change_settings(
 @router.get("/api/models/{owner}/{name}")
 def info(
     adapter: VisibleAdapter,
+    caller: OptionalCaller,
     session: DatabaseSession,
     store: Blobs,
     *,
     blobs: Annotated[bool, Query()] = False,
 ) -> dict[str, Any]:
     revision = revisions.resolve_revision(session, adapter, revisions.MAIN)
-    return _info(session, store, adapter, revision, sizes=blobs)
+    listed = listing.describe(session, adapter, revision)
+    card = _completed_card(session, store, listed, viewer_of(caller))
+    return shapes.adapter_info(listed, card, sizes=blobs)
 
 
 @router.get("/api/models/{owner}/{name}/revision/{revision}")
 def info_at(
     adapter: VisibleAdapter,
     revision: Quoted,
+    caller: OptionalCaller,
     session: DatabaseSession,
     store: Blobs,
     *,
     blobs: Annotated[bool, Query()] = False,
 ) -> dict[str, Any]:
     found = revisions.resolve_revision(session, adapter, revision)
-    return _info(session, store, adapter, found, sizes=blobs)
+    listed = listing.describe(session, adapter, found)
+    card = _completed_card(session, store, listed, viewer_of(caller))
+    return shapes.adapter_info(listed, card, sizes=blobs)
 
 
 @router.get("/api/models/{owner}/{name}/auth-check")
@@ -193,11 +209,16 @@ def other_kind(path: str) -> None:
     raise AdapterNotFound(path)
 
 
-def _info(
-    session: Session, store: BlobStore, adapter: Adapter, revision: Revision, *, sizes: bool
-) -> dict[str, Any]:
-    listed = listing.describe(session, adapter, revision)
-    return shapes.adapter_info(listed, card_of(store, revision), sizes=sizes)
+def _completed_card(
+    session: Session, store: BlobStore, listed: listing.Listed, viewer: Account | None
+) -> frontmatter.Card:
+    """Return a revision's card, whose model-index says also what the hub has recorded."""
+    assert listed.revision is not None
+    card = card_of(store, listed.revision)
+    index = card_scores.completed_index(session, listed.adapter, card, viewer)
+    if index is None:
+        return card
+    return replace(card, metadata={**card.metadata, model_index.KEY: index})
 
 
 def _visibility(body: RepoIn | SettingsIn) -> str:
