@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 
 from benchmarks.measuring import calibration, percentiles
 from registry import db, facet_counts, search, search_index, vocabulary
-from registry.models import Account, Adapter, SearchDocument, now
+from registry.models import Account, Adapter, SearchDocument
 from registry.search_query import SearchQuery
 from registry.settings import Settings
+from registry.tables import now
 from tests.support.postgres import running_postgres
 from web.app import create_app
 

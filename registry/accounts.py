@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session, joinedload
 
 from registry import audit, names
 from registry.errors import AccountNotFound, NameTaken, NotAllowed, NotAuthenticated
-from registry.models import Account, Adapter, Membership, Token, now
+from registry.models import Account, Adapter, Membership, Token
+from registry.tables import now
 
 Role = Literal["read", "write", "admin"]
 Purpose = Literal["access", "session", "invitation"]

@@ -42,7 +42,8 @@ from registry import db
 from registry.blobs import BlobStore, FolderBlobs
 from registry.blobs.folder import sync_folder
 from registry.errors import BackupFailed, BlobMissing, DigestMismatch
-from registry.models import Base, now
+from registry.models import Base
+from registry.tables import now
 
 SCHEMA = "hub.backup/1"
 DESCRIPTION = "hub.json"

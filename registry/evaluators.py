@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from registry import audit, db, revisions, statements
 from registry.blobs import StoredBlob
 from registry.errors import InvalidScore, NameTaken, NotAllowed
-from registry.models import Account, EvaluatorKey, Evidence, now
+from registry.models import Account, EvaluatorKey, Evidence
 from registry.schemas import EvaluatorKeyOut, VerificationIn
+from registry.tables import now
 
 
 def register(session: Session, key: str, label: str, account: Account) -> EvaluatorKey:

@@ -22,7 +22,8 @@ from sqlalchemy.orm import Session
 
 from registry import db, revisions
 from registry.blobs import BlobStore, Entry
-from registry.models import Adapter, Base, Blob, Manifest, Ref, Revision, RevisionFile, Upload, now
+from registry.models import Adapter, Base, Blob, Manifest, Ref, Revision, RevisionFile, Upload
+from registry.tables import now
 
 GRACE = timedelta(days=1)
 """Longer than any push takes, from its first byte to its version."""

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from registry import accounts, audit, records, score_subjects, scores, search
 from registry.adapterhub_cards import CARD_URL, SOURCE, CardEntry, Checkout, Variant
 from registry.errors import InvalidScore, NotAllowed
-from registry.models import Account, Adapter, AdapterName, External, Metric, now
+from registry.models import Account, Adapter, AdapterName, External, Metric
 from registry.schemas import ExternalSubject, ScoreIn
+from registry.tables import now
 
 UNSTATED = "unstated"
 """The split of imported scores: the cards do not say."""

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from registry import accounts, audit
 from registry.errors import InvalidPassword, TooManyAttempts
-from registry.models import Account, LoginFailure, Token, now
+from registry.models import Account, LoginFailure, Token
+from registry.tables import now
 
 INVITATION_LIFETIME = timedelta(days=7)
 SESSION_LIFETIME = timedelta(days=14)

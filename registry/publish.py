@@ -21,6 +21,7 @@ from registry import (
     models,
     revisions,
     search,
+    tables,
     versioning,
 )
 from registry.blobs import BlobStore
@@ -213,7 +214,7 @@ def _record(
         structure=checked.base.structure,
     )
     session.add(version)
-    adapter.updated_at = models.now()
+    adapter.updated_at = tables.now()
     session.flush()
     revision = session.get_one(Revision, (adapter.id, checked.revision_id))
     revisions.point(session, adapter, "tag", str(number), revision)

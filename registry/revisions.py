@@ -35,8 +35,8 @@ from registry.models import (
     RevisionFile,
     Upload,
     Version,
-    now,
 )
+from registry.tables import now
 
 MAIN = "main"
 INCOMING = "incoming/"

@@ -8,18 +8,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from registry import accounts, db, names, revisions, setup, strictjson
 from registry.errors import AdapterNotFound, InvalidScore
-from registry.models import (
-    Account,
-    Adapter,
-    External,
-    Manifest,
-    Setup,
-    SetupPart,
-    Version,
-    now,
-)
+from registry.models import Account, Adapter, External, Manifest, Setup, SetupPart, Version
 from registry.revisions import WITHHELD
 from registry.schemas import ExternalSubject, LockedSlot, ScoreIn
+from registry.tables import now
 
 Content = InstrumentedAttribute[str] | ColumnElement[str]
 

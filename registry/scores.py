@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from registry import accounts, audit, evaluators, names, records, score_subjects, strictjson
 from registry.errors import InvalidName, InvalidScore, NotAllowed, ScoreExists
-from registry.models import Account, Adapter, EvaluatorKey, Metric, Score, now
+from registry.models import Account, Adapter, EvaluatorKey, Metric, Score
 from registry.schemas import ScoreIn, ScoreOut
+from registry.tables import now
 
 LONGEST_CONDITIONS = 4_096
 """Bytes of canonical JSON."""

@@ -31,9 +31,10 @@ from sqlalchemy.orm import Session
 from registry import accounts, cards, facet_counts, frontmatter, search_index, vocabulary
 from registry.errors import InvalidQuery
 from registry.frontmatter import Card
-from registry.models import Account, Adapter, Manifest, SearchDocument, UtcDateTime, Version
+from registry.models import Account, Adapter, Manifest, SearchDocument, Version
 from registry.schemas import FacetValue, SearchHit, SearchPage, Suggestion
 from registry.search_query import SearchQuery, Sort
+from registry.tables import UtcDateTime
 
 SHOWN_VALUES = 12
 """Values of one facet that a page lists, the most frequent ones."""

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 from registry import revisions
 from registry.blobs import BlobStore, StoredBlob
 from registry.errors import BlobMissing
-from registry.models import Adapter, Blob, now
+from registry.models import Adapter, Blob
+from registry.tables import now
 
 
 def receive(

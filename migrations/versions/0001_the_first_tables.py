@@ -11,7 +11,7 @@ columns in batches; write `downgrade` and let tests/registry/test_migrations.py 
 import sqlalchemy as sa
 from alembic import op
 
-import registry.models
+import registry.tables
 
 revision = "0001"
 down_revision = None
@@ -30,7 +30,7 @@ def upgrade() -> None:
         sa.Column("email", sa.String(length=254), nullable=True),
         sa.Column("password_hash", sa.String(length=200), nullable=True),
         sa.Column("is_operator", sa.Boolean(), nullable=False),
-        sa.Column("created_at", registry.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", registry.tables.UtcDateTime(timezone=True), nullable=False),
         sa.CheckConstraint("kind in ('user', 'organisation')", name=op.f("ck_accounts_kind")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_accounts")),
         sa.UniqueConstraint("name", name=op.f("uq_accounts_name")),
@@ -38,7 +38,7 @@ def upgrade() -> None:
     op.create_table(
         "audit_log",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("at", registry.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("at", registry.tables.UtcDateTime(timezone=True), nullable=False),
         sa.Column("actor", sa.String(length=96), nullable=False),
         sa.Column("action", sa.String(length=64), nullable=False),
         sa.Column("subject", sa.String(length=200), nullable=False),
@@ -54,7 +54,7 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("git_sha1", sa.String(length=40), nullable=False),
         sa.Column("seen", sa.String(length=16), nullable=False),
-        sa.Column("stored_at", registry.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("stored_at", registry.tables.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_blobs")),
     )
     op.create_table(
@@ -71,7 +71,7 @@ def upgrade() -> None:
         "setups",
         sa.Column("digest", sa.String(length=71), nullable=False),
         sa.Column("lock", sa.JSON(), nullable=False),
-        sa.Column("recorded_at", registry.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("recorded_at", registry.tables.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_setups")),
     )
     op.create_table(
@@ -81,9 +81,9 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=96), nullable=False),
         sa.Column("visibility", sa.String(length=8), nullable=False),
         sa.Column("downloads", sa.BigInteger(), nullable=False),
-        sa.Column("created_at", registry.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", registry.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("removed_at", registry.models.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("created_at", registry.tables.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", registry.tables.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("removed_at", registry.tables.UtcDateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "visibility in ('public', 'private')", name=op.f("ck_adapters_visibility")
         ),
@@ -113,7 +113,7 @@ def upgrade() -> None:
         sa.Column(
             "registered_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
-        sa.Column("registered_at", registry.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("registered_at", registry.tables.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["registered_by_id"],
             ["accounts.id"],
@@ -166,8 +166,8 @@ def upgrade() -> None:
         sa.Column(
             "reported_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
-        sa.Column("reported_at", registry.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("retracted_at", registry.models.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("reported_at", registry.tables.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("retracted_at", registry.tables.UtcDateTime(timezone=True), nullable=True),
         sa.Column("retraction_reason", sa.Text(), nullable=True),
         sa.CheckConstraint(
             "source in ('reported', 'imported', 'verified')", name=op.f("ck_scores_source")
@@ -195,9 +195,9 @@ def upgrade() -> None:
         sa.Column("label", sa.String(length=100), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("role", sa.String(length=8), nullable=False),
-        sa.Column("created_at", registry.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", registry.models.UtcDateTime(timezone=True), nullable=True),
-        sa.Column("revoked_at", registry.models.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("created_at", registry.tables.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", registry.tables.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", registry.tables.UtcDateTime(timezone=True), nullable=True),
         sa.CheckConstraint("role in ('read', 'write', 'admin')", name=op.f("ck_tokens_role")),
         sa.ForeignKeyConstraint(
             ["account_id"], ["accounts.id"], name=op.f("fk_tokens_account_id_accounts")
@@ -251,7 +251,7 @@ def upgrade() -> None:
         sa.Column(
             "author_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
-        sa.Column("created_at", registry.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("created_at", registry.tables.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["adapter_id"], ["adapters.id"], name=op.f("fk_revisions_adapter_id_adapters")
         ),
@@ -286,7 +286,7 @@ def upgrade() -> None:
             "adapter_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("uploaded_at", registry.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("uploaded_at", registry.tables.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["adapter_id"], ["adapters.id"], name=op.f("fk_uploads_adapter_id_adapters")
         ),
@@ -363,7 +363,7 @@ def upgrade() -> None:
         sa.Column(
             "published_by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
-        sa.Column("published_at", registry.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("published_at", registry.tables.UtcDateTime(timezone=True), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=True),
         sa.Column("method", sa.String(length=64), nullable=True),
         sa.Column("language", sa.String(length=35), nullable=True),

@@ -7,7 +7,7 @@ Follows: 0005
 import sqlalchemy as sa
 from alembic import op
 
-from registry.models import Id, UtcDateTime
+from registry.tables import Id, UtcDateTime
 
 revision = "0006"
 down_revision = "0005"

@@ -8,7 +8,8 @@ from sqlalchemy import select
 from registry import accounts, revisions
 from registry.accounts import Caller
 from registry.errors import InvalidName, NameTaken, NotAllowed, NotAuthenticated
-from registry.models import Adapter, Token, now
+from registry.models import Adapter, Token
+from registry.tables import now
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from sqlalchemy import select
 
 from registry import accounts, login
 from registry.errors import InvalidPassword, TooManyAttempts
-from registry.models import LoginFailure, Token, now
+from registry.models import LoginFailure, Token
+from registry.tables import now
 
 PASSWORD = "correct horse battery"
 

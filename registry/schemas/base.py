@@ -1,0 +1,16 @@
+"""What all documents share: digests, names of kinds and states, and strictness."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+RevisionId = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Kind = Literal["task", "language", "fusion", "head", "embedding", "setup"]
+State = Literal["live", "deprecated", "yanked", "quarantined", "removed"]
+
+
+class Document(BaseModel):
+    """A document whose unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
