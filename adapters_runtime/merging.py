@@ -1,5 +1,7 @@
 """Folding an adapter into the weights of the base, and taking it out again."""
 
+from collections.abc import Sequence
+
 from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.bank import AdapterBank
 from adapters_runtime.inject.linear_point import LinearPoint
@@ -25,15 +27,18 @@ def merge(bank: AdapterBank, name: str) -> None:
         for point in points:
             point.merge(name)
     except MergeStateError:
-        for point in points:
-            if point.merged == name:
-                point.reset()
+        _reset(points)
         raise
 
 
 def reset(bank: AdapterBank) -> None:
     """Bring back every weight that a merge replaced."""
-    for point in bank.of_type(LinearPoint):
+    _reset(list(bank.of_type(LinearPoint)))
+
+
+def _reset(points: Sequence[LinearPoint]) -> None:
+    # The last first: two points may have changed one module, one after the other.
+    for point in reversed(points):
         if point.merged is not None:
             point.reset()
 

@@ -21,6 +21,7 @@ from adapters_runtime.generated import made_class
 from adapters_runtime.inject.bank import ATTRIBUTE, AdapterBank, bank_of, base_of
 from adapters_runtime.inject.checkpointing import keep_setups
 from adapters_runtime.inject.point import Outside
+from adapters_runtime.inject.prompt_point import PromptPoint
 from adapters_runtime.inject.recording import record_on
 from adapters_runtime.inject.routing import route_on
 from adapters_runtime.inspecting import InspectingMethods
@@ -227,6 +228,8 @@ def attach_bank(model: "PreTrainedModel", architecture: Architecture | None = No
         base.__class__ = adapted_class(type(base))
         listen_on(model)
         bank_of(base).model = Outside(model)
+        for point in bank_of(base).of_type(PromptPoint):
+            point.be_read_by(model)
 
 
 def listen_on(model: nn.Module) -> None:

@@ -2,10 +2,12 @@
 
 import copy
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from adapters_runtime.composition import Child
 from adapters_runtime.configs import (
     AdapterConfig,
     OwnBiasesConfig,
@@ -14,12 +16,14 @@ from adapters_runtime.configs import (
     PeftLoRAConfig,
 )
 from adapters_runtime.context import Activations
-from adapters_runtime.errors import ConfigError, MergeStateError
+from adapters_runtime.errors import ConfigError
 from adapters_runtime.inject.linear_point import LinearPoint, LinearState, Location
 from adapters_runtime.inject.point import Point
 from adapters_runtime.methods.addressed_ia3 import RescaledInput, RescaledOutput
 from adapters_runtime.methods.addressed_lora import AddressedEmbeddingLoRA, AddressedLoRA
 from adapters_runtime.methods.own_bias import OwnBias
+
+L = TypeVar("L", bound=AddressedLoRA)
 
 
 class AddressedPoint(LinearPoint):
@@ -38,6 +42,8 @@ class AddressedPoint(LinearPoint):
     ) -> None:
         super().__init__(path, layer, activations, module, Location("module"), widths=[1])
         self.twins = tuple(twins)
+        self._tied: list[nn.Parameter] = []
+        """The weight shared with the twins, while something is merged into a copy of it."""
 
     @staticmethod
     def wanted(config: AdapterConfig) -> Sequence[str]:
@@ -59,12 +65,19 @@ class AddressedPoint(LinearPoint):
     def replace(self, name: str, tensor: Tensor, new: Tensor, dim: int) -> Tensor:
         return new
 
-    def _refuse_twins(self, name: str) -> None:
-        if self.twins:
-            raise MergeStateError(
-                f"{name!r} cannot be merged: the weight of {self.path} is also that of "
-                f"{', '.join(self.twins)}, which {name!r} does not adapt"
-            )
+    def _keep(self, key: str, new: Tensor) -> None:
+        if key != "weight" or not self.twins:
+            super()._keep(key, new)
+            return
+        # The adapter changes this module alone: its twins keep the weight they had in common.
+        tied = self.host.module.get_parameter(key)
+        self._tied.append(tied)
+        self.host.module.weight = nn.Parameter(new.clone(), tied.requires_grad)
+
+    def reset(self) -> None:
+        while self._tied:
+            self.host.module.weight = self._tied.pop()
+        super().reset()
 
 
 class PathLinearPoint(AddressedPoint):
@@ -77,7 +90,9 @@ class PathLinearPoint(AddressedPoint):
     def make(self, config: AdapterConfig) -> nn.Module:
         module = self.host.module
         if isinstance(config, PeftLoRAConfig) and isinstance(module, nn.Embedding):
-            return self._lora(AddressedEmbeddingLoRA, config)
+            lora = self._lora(AddressedEmbeddingLoRA, config)
+            lora.output_scale = float(getattr(module, "embed_scale", 1.0))
+            return lora
         if not is_linear(module):
             raise ConfigError(
                 f"{self.path} is a {type(module).__name__}; {config.architecture} adapts linear "
@@ -89,7 +104,7 @@ class PathLinearPoint(AddressedPoint):
         kind = RescaledOutput if self.path in config.outputs else RescaledInput
         return kind(self._weight())
 
-    def _lora(self, kind: type[AddressedLoRA], config: PeftLoRAConfig) -> AddressedLoRA:
+    def _lora(self, kind: type[L], config: PeftLoRAConfig) -> L:
         weight = self._weight()
         lora = kind(weight, config.ranks[self.path], config.scalings[self.path], config.dropout)
         if config.lora_bias:
@@ -97,10 +112,6 @@ class PathLinearPoint(AddressedPoint):
         if config.use_dora:
             lora.add_magnitude(weight)
         return lora
-
-    def merge(self, name: str) -> None:
-        self._refuse_twins(name)
-        super().merge(name)
 
 
 class OwnBiasPoint(AddressedPoint):
@@ -117,6 +128,11 @@ class OwnBiasPoint(AddressedPoint):
         if bias is None:
             raise ConfigError(f"{self.path} has no bias that another one could stand in for")
         return OwnBias(bias)
+
+    def together(
+        self, children: Sequence[Child], choice: tuple[int, ...], state: LinearState
+    ) -> LinearState | None:
+        return None  # a bias is no product
 
 
 class OwnModulePoint(AddressedPoint):
@@ -140,7 +156,6 @@ class OwnModulePoint(AddressedPoint):
         return LinearState(state.x, self.adapters[name](state.x))
 
     def merge(self, name: str) -> None:
-        self._refuse_twins(name)
         with torch.no_grad():
             for key, parameter in self.adapters[name].named_parameters():
                 self._keep(key, parameter)

@@ -213,11 +213,11 @@ class PadBias:
 
 
 class RecomputeBias:
-    """T5's bias over prefixes and tokens as if the prefixes began the text, but queries did not.
+    """T5's bias, a function of how far a key is from a query, over prefixes and tokens.
 
-    So does AdapterHub's library, and adapters are trained with it: a query sees itself `length`
-    tokens to the right. The bias of the tokens becomes that of the first columns; what is added is
-    the bias of the last ones.
+    PEFT's prefixes come before the text, whose tokens see each other as ever. With AdapterHub's it
+    is computed as if they began the text, but queries did not, and adapters are trained with it: a
+    query sees itself as many tokens to the right as prefixes are unplaced.
     """
 
     def __init__(self, attention: nn.Module) -> None:
@@ -225,18 +225,30 @@ class RecomputeBias:
         self.attention = Outside(attention)
 
     def __call__(self, bias: Tensor, state: PrefixState) -> Tensor:
+        before, length = self._before(bias, state.length), state.length + bias.shape[-1]
+        if isinstance(state.unplaced, int):
+            after = self._after(bias, state.unplaced)
+            return torch.cat([before[..., state.unplaced :], bias, after], dim=-1)
+        distances = torch.cat([before, bias, self._after(bias, state.length)], dim=-1)
+        columns = torch.arange(length, device=bias.device) + state.unplaced[:, None]
+        by_row = distances.expand(len(columns), -1, -1, -1)
+        return by_row.gather(-1, columns[:, None, None].expand(*by_row.shape[:-1], -1))
+
+    def _before(self, bias: Tensor, length: int) -> Tensor:
+        """Return the bias of keys before the first of the text."""
         queries, tokens = bias.shape[-2:]
-        # In a decoder all added columns lie ahead of all queries, wherever these stand.
-        wider = self.attention.module.compute_bias(  # type: ignore[operator]
-            queries, tokens + state.length, device=bias.device, past_seen_tokens=tokens - queries
+        return self._of(bias, tokens + length, tokens - queries + length)[..., :length]
+
+    def _after(self, bias: Tensor, length: int) -> Tensor:
+        """Return the bias of keys after the last; in a decoder all of them lie ahead."""
+        queries, tokens = bias.shape[-2:]
+        return self._of(bias, tokens + length, tokens - queries)[..., tokens:]
+
+    def _of(self, bias: Tensor, keys: int, seen: int) -> Tensor:
+        computed: Tensor = self.attention.module.compute_bias(  # type: ignore[operator]
+            bias.shape[-2], keys, device=bias.device, past_seen_tokens=seen
         )
-        wider = torch.cat([bias, wider[..., tokens:].to(bias.dtype)], dim=-1)
-        if state.visible is None:
-            return wider
-        # Rows with shorter prefixes were filled up; their columns count as if they were alone.
-        counted = F.pad(state.visible, (0, tokens), value=True).cumsum(dim=-1) - 1
-        columns = counted.clamp(min=0)[:, None, None, :].expand(-1, *wider.shape[1:])
-        return wider.expand(len(columns), -1, -1, -1).gather(-1, columns)
+        return computed.to(bias.dtype)
 
 
 for _plain in PLAIN:

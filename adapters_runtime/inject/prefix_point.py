@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adapters_runtime.composition import Average, BatchSplit, Parallel, Stack
-from adapters_runtime.configs import AdapterConfig, PrefixTuningConfig
+from adapters_runtime.configs import AdapterConfig, PeftPrefixConfig, PrefixTuningConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.errors import ConfigError, InvalidComposition
 from adapters_runtime.inject.cell import Cell
@@ -30,6 +30,8 @@ class PrefixState(NamedTuple):
     """What entered the attention, (rows, tokens, width): gates depend on it."""
     visible: Tensor | None = None
     """(rows, length): False fills rows up to the longest prefix. None stands for all True."""
+    unplaced: int | Tensor = 0
+    """How many of the places have no position; (rows,) where that differs by the row."""
 
     @property
     def length(self) -> int:
@@ -102,7 +104,9 @@ class PrefixPoint(Point, Place[PrefixState]):
                 self.record_gates(name, self.location, gates)
             keys = keys * gates[:, :1, None, None]
             values = values * gates[:, -1:, None, None]
-        return _before(state, keys, values)
+        # PEFT's prefixes have positions: those of the text follow them.
+        placed = isinstance(self._of_pool(name).config, PeftPrefixConfig)
+        return _before(state, keys, values, unplaced=0 if placed else keys.shape[2])
 
     def _of_pool(self, name: str) -> Prefixes:
         assert self.pool is not None
@@ -114,9 +118,8 @@ class PrefixPoint(Point, Place[PrefixState]):
         return state.keys.shape[dim]
 
     def cut(self, state: PrefixState, dim: int, start: int, stop: int) -> PrefixState:
-        return PrefixState(
-            *(tensor if tensor is None else tensor[start:stop] for tensor in state)  # type: ignore[arg-type]
-        )
+        parts = (part[start:stop] if isinstance(part, Tensor) else part for part in state)
+        return PrefixState(*parts)  # type: ignore[arg-type]
 
     def join(self, states: Sequence[PrefixState], dim: int) -> PrefixState:
         longest = max(state.length for state in states)
@@ -124,13 +127,15 @@ class PrefixPoint(Point, Place[PrefixState]):
         keys = torch.cat([state.keys for state in filled])
         values = torch.cat([state.values for state in filled])
         hidden = torch.cat([state.hidden for state in filled])
-        if all(state.visible is None for state in filled):
-            return PrefixState(keys, values, hidden)
-        return PrefixState(keys, values, hidden, torch.cat([_visible(state) for state in filled]))
+        visible = None
+        if any(state.visible is not None for state in filled):
+            visible = torch.cat([_visible(state) for state in filled])
+        return PrefixState(keys, values, hidden, visible, _unplaced(states))
 
     def mean(self, states: Sequence[PrefixState], weights: Sequence[float]) -> PrefixState:
         lengths = {state.length for state in states}
-        if len(lengths) > 1 or any(state.visible is not None for state in states):
+        unequal = len(lengths) > 1 or isinstance(_unplaced(states), Tensor)
+        if unequal or any(state.visible is not None for state in states):
             raise InvalidComposition(
                 "Average needs prefixes of one length at every place, and here their lengths are "
                 f"{[state.length for state in states]} ({self.path})"
@@ -250,10 +255,10 @@ def _common_width(location: str, places: Sequence[PrefixPoint]) -> int:
     return widths.pop()
 
 
-def _before(state: PrefixState, keys: Tensor, values: Tensor) -> PrefixState:
+def _before(state: PrefixState, keys: Tensor, values: Tensor, *, unplaced: int) -> PrefixState:
     """Put more keys and values before those of a state."""
     if not state.length:
-        return state._replace(keys=keys, values=values)
+        return state._replace(keys=keys, values=values, unplaced=unplaced)
     visible = state.visible
     if visible is not None:
         visible = F.pad(visible, (keys.shape[2], 0), value=True)
@@ -262,6 +267,7 @@ def _before(state: PrefixState, keys: Tensor, values: Tensor) -> PrefixState:
         torch.cat([values, state.values], 2),
         state.hidden,
         visible,
+        state.unplaced + unplaced,
     )
 
 
@@ -271,10 +277,23 @@ def _filled(state: PrefixState, length: int) -> PrefixState:
     if not missing:
         return state
     keys, values = (F.pad(tensor, (0, 0, missing, 0)) for tensor in state[:2])
-    return PrefixState(keys, values, state.hidden, F.pad(_visible(state), (missing, 0)))
+    return state._replace(keys=keys, values=values, visible=F.pad(_visible(state), (missing, 0)))
 
 
 def _visible(state: PrefixState) -> Tensor:
     if state.visible is not None:
         return state.visible
     return torch.ones(state.keys.shape[0], state.length, dtype=torch.bool, device=state.keys.device)
+
+
+def _unplaced(states: Sequence[PrefixState]) -> int | Tensor:
+    first = states[0].unplaced
+    if all(isinstance(state.unplaced, int) and state.unplaced == first for state in states):
+        return first
+    return torch.cat([_by_row(state) for state in states])
+
+
+def _by_row(state: PrefixState) -> Tensor:
+    if isinstance(state.unplaced, Tensor):
+        return state.unplaced
+    return torch.full((len(state.keys),), state.unplaced, device=state.keys.device)

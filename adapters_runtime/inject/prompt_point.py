@@ -9,6 +9,7 @@ into, and one evaluation serves all.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,6 +43,8 @@ class PromptPoint(Point):
         self.width = width
         self.has_mask = has_mask
         self.fill_before = fill_before
+        self.ids = Cell()
+        """Longer ids that a head has been given, and those of the text."""
 
     def build(self, config: AdapterConfig) -> nn.Module | None:
         return PromptTuning(config, self.width) if isinstance(config, PromptTuningConfig) else None
@@ -64,6 +67,15 @@ class PromptPoint(Point):
         names = () if setup is None else setup.flatten()
         return sum(len(_of(self.adapters[name]).prompt) for name in names if name in self.adapters)
 
+    def be_read_by(self, model: nn.Module) -> None:
+        """Lengthen the ids that a head sees, if it looks for the last token among them."""
+        if self.fill_before and type(model).__name__.endswith("ForSequenceClassification"):
+            self.add_hook(Hook(Outside(model), LengthenIds(self, model), pre=True))
+
+    def lengthened(self, ids: Tensor, token: int) -> Tensor:
+        """Insert a token that is no padding into (rows, tokens), for each place of a prompt."""
+        return self._insert(ids, partial(_tokens, token=token))[0]
+
     def _insert(
         self, tokens: Tensor, what: "Callable[[PromptTuning], Tensor]"
     ) -> tuple[Tensor, bool]:
@@ -81,6 +93,10 @@ class InputPromptPoint(PromptPoint):
             return None
         return PromptTuning(PromptTuningConfig(prompt_length=config.prompt_length), self.width)
 
+    def lengthened(self, ids: Tensor, token: int) -> Tensor:
+        # PEFT gives embeddings to the model, whose head then takes the last place, padded or not.
+        return torch.full_like(super().lengthened(ids, token), token)
+
 
 def _of(adapter: nn.Module) -> PromptTuning:
     assert isinstance(adapter, PromptTuning)
@@ -97,6 +113,10 @@ def _ones(adapter: PromptTuning) -> Tensor:
 
 def _zeros(adapter: PromptTuning) -> Tensor:
     return torch.zeros_like(adapter.prompt[:, 0])
+
+
+def _tokens(adapter: PromptTuning, token: int) -> Tensor:
+    return torch.full_like(adapter.prompt[:, 0], token)
 
 
 class PromptPlace(Place[Tensor]):
@@ -257,6 +277,9 @@ class EmbedInputs:
         if self.point.active() is None:
             return None
         given = self.names.of(args, kwargs)
+        longer, ids = self.point.ids.take() or (None, None)
+        if longer is not None and given.get("input_ids") is longer:
+            given["input_ids"] = ids
         inputs = text_of(given)
         if inputs is None:
             return None
@@ -302,6 +325,26 @@ class EmbedInputs:
         if positions is not None:
             changed["position_ids"] = positions + ours.sum(-1, keepdim=True).to(positions.dtype)
         return changed
+
+
+class LengthenIds:
+    """Pre-hook on a model whose head takes the last token of each row, counted in the ids."""
+
+    def __init__(self, point: PromptPoint, model: nn.Module) -> None:
+        self.point = point
+        self.names = Names(model)
+
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Arguments | None:
+        given = self.names.of(args, kwargs)
+        ids = given.get("input_ids")
+        if self.point.active() is None or ids is None:
+            return None
+        padding = module.config.get_text_config().pad_token_id  # type: ignore[operator, union-attr]
+        longer = self.point.lengthened(ids, 1 if padding == 0 else 0)
+        self.point.ids.put((longer, ids))
+        return (), {**given, "input_ids": longer}
 
 
 class ExtendEncoderMask:

@@ -57,6 +57,14 @@ class AddressedLoRA(LinearMethod):
         own = self.scaling * self.lora_bias
         return folded, own if bias is None else bias + own
 
+    def low_rank(self) -> tuple[Tensor, Tensor] | None:
+        if self.magnitude is not None or self.lora_bias is not None or self._drops():
+            return None
+        return self.lora_A, self.scaling * self.lora_B
+
+    def _drops(self) -> bool:
+        return self.training and self.dropout.p > 0
+
     def drop(self, x: Tensor) -> Tensor:
         dropped: Tensor = self.dropout(x)
         return dropped
@@ -73,10 +81,15 @@ class AddressedLoRA(LinearMethod):
 
 
 class AddressedEmbeddingLoRA(AddressedLoRA):
-    """The same for an embedding: x is the ids, and `weight` the table transposed."""
+    """The same for an embedding: x is the ids, and `weight` the table transposed.
+
+    `output_scale` is the factor that some models (Gemma) put on what they look up.
+    """
+
+    output_scale = 1.0
 
     def drop(self, x: Tensor) -> Tensor:
         return x  # ids
 
     def project(self, x: Tensor, matrix: Tensor) -> Tensor:
-        return F.embedding(x, matrix.t())
+        return F.embedding(x, matrix.t()) * self.output_scale

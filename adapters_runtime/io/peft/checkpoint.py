@@ -5,8 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
+from adapters_runtime.configs import AdapterConfig
 from adapters_runtime.errors import FormatError
 from adapters_runtime.inject.bank import ATTRIBUTE, bank_of, base_of
 from adapters_runtime.io import files
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 ROOTS = ("base_model.model.", "base_model.")
 """What stands before the path of a module; the second in checkpoints of soft prompts."""
+
+
+Part = tuple[AdapterConfig, dict[str, Tensor]]
+"""A configuration, and its tensors under our names but for the adapter's, which is `*`."""
 
 
 class Checkpoint:
@@ -31,7 +37,7 @@ class Checkpoint:
         self.base = base_of(model)
         self.source = source
         self.document = document
-        self.prefix = f"{bank_of(model).architecture.base_prefix}."
+        self.prefix = f"{_name_of_base(model, self.base)}."
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
@@ -39,14 +45,15 @@ class Checkpoint:
         path = files.find_weights(self.source, WEIGHTS)
         if path is None:
             raise FormatError(f"{self.source} has no weights: neither {' nor '.join(WEIGHTS)}")
-        return {_without_root(key): tensor for key, tensor in files.read_tensors(path).items()}
+        tensors = {_without_root(key): tensor for key, tensor in files.read_tensors(path).items()}
+        return _without_copies(tensors)
 
     @cached_property
     def has_prefix(self) -> bool:
         """Whether it was trained with a model that has a head, and so a base of another name."""
-        return any(
-            key.startswith(self.prefix) or self._outside(key.rpartition(".")[0])
-            for key in self.tensors
+        named = [key for key in self.tensors if "." in key]  # a soft prompt belongs to no module
+        return not named or any(
+            key.startswith(self.prefix) or self._outside(key.rpartition(".")[0]) for key in named
         )
 
     @cached_property
@@ -59,6 +66,26 @@ class Checkpoint:
         own = set(inside.values()) | {self.base}
         outside = {path: module for path, module in _modules(self.model) if module not in own}
         return inside | outside
+
+    @cached_property
+    def tied(self) -> dict[str, str]:
+        """The output embedding and the token embedding, by full names, where they are one."""
+        ends = (self.model.get_output_embeddings(), self.model.get_input_embeddings())
+        names = [name for end in ends for name, module in self.modules.items() if module is end]
+        if len(names) != len(ends) or ends[0].weight is not ends[1].weight:
+            return {}
+        return {names[0]: names[1]}
+
+    def drop_base_weights(self, left: dict[str, Tensor]) -> None:
+        """Take embeddings out of `left` that PEFT saved with the adapter, and that are the model's.
+
+        Those of another model stay, and so are tensors that nobody asked for.
+        """
+        for key in list(left):
+            name = key.removesuffix(".weight").removesuffix(".base_layer")
+            own = getattr(self.modules.get(name), "weight", None)
+            if key.endswith(".weight") and own is not None and torch.equal(left[key].to(own), own):
+                del left[key]
 
     def relative(self, name: str) -> str:
         return name.removeprefix(self.prefix)
@@ -79,6 +106,28 @@ def _modules(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for path, module in root.named_modules():
         if path and ATTRIBUTE not in path.split("."):
             yield path, module
+
+
+def _name_of_base(model: "PreTrainedModel", base: nn.Module) -> str:
+    children = model.named_children()
+    own = next((name for name, child in children if child is base), None)
+    return own or bank_of(model).architecture.base_prefix
+
+
+def _without_copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Drop what `bias="all"` saves of modules_to_save: once more, and as they were before.
+
+    Raises FormatError when the two that should be one tensor differ.
+    """
+    kept = {key: tensor for key, tensor in tensors.items() if ".original_module." not in key}
+    for key in [key for key in kept if ".modules_to_save." in key]:
+        module, _, parameter = key.partition(".modules_to_save.")
+        # The adapter's name may have stayed in between.
+        named = f"{module}.{parameter.partition('.')[2]}"
+        plain, copy = named if named in kept else f"{module}.{parameter}", kept.pop(key)
+        if not torch.equal(kept.setdefault(plain, copy), copy):
+            raise FormatError(f"{key} and {plain} are one tensor, and hold different values")
+    return kept
 
 
 def _without_root(key: str) -> str:

@@ -7,14 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from adapters_runtime.configs import AdapterConfig, OwnBiasesConfig, PeftIA3Config, PeftLoRAConfig
+from adapters_runtime.configs import OwnBiasesConfig, PeftIA3Config, PeftLoRAConfig
 from adapters_runtime.errors import FormatError, TensorMismatch
 from adapters_runtime.inject.addressed_point import is_linear
 from adapters_runtime.io.peft import options, targets
-from adapters_runtime.io.peft.checkpoint import Checkpoint
-
-Part = tuple[AdapterConfig, dict[str, Tensor]]
-"""A configuration, and its tensors under our names but for the adapter's, which is `*`."""
+from adapters_runtime.io.peft.checkpoint import Checkpoint, Part
+from adapters_runtime.io.peft.starts import STARTS, Start, since
+from adapters_runtime.io.peft.token_rows import read_rows
 
 LORA = {
     "lora_A.weight": "lora_A",
@@ -38,7 +37,8 @@ def read_lora(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
     tensors = _take(left, {**LORA, **EMBEDDING_LORA})
     modules = _targeted(checkpoint, tensors, embeddings=True)
     ranks, scalings = {}, {}
-    for name in modules:
+    start = _start(checkpoint)
+    for name in sorted(modules):
         rank = int(targets.first_match(document.get("rank_pattern"), name, _rank(document)))
         alpha = targets.first_match(
             document.get("alpha_pattern"), name, options.number(document, "lora_alpha", 8)
@@ -46,6 +46,10 @@ def read_lora(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
         path = checkpoint.relative(name)
         ranks[path] = rank
         scalings[path] = alpha / (math.sqrt(rank) if document.get("use_rslora") else rank)
+        if start is not None:
+            tensors[name] = since(start, checkpoint.modules[name], tensors[name], scalings[path])
+            ranks[path] = 2 * rank
+    rows = read_rows(checkpoint, left, modules)
     config = PeftLoRAConfig(
         ranks=dict(sorted(ranks.items())),
         scalings=dict(sorted(scalings.items())),
@@ -53,7 +57,8 @@ def read_lora(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
         use_dora=bool(document.get("use_dora")),
         lora_bias=bool(document.get("lora_bias")),
     )
-    return [(config, _renamed(checkpoint, tensors, "loras")), *_biases(checkpoint, left)]
+    lora = (config, _renamed(checkpoint, tensors, "loras"))
+    return [lora, *rows, *_biases(checkpoint, left)]
 
 
 def read_ia3(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
@@ -68,6 +73,26 @@ def read_ia3(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
     )
     flat = {key: {part: t.flatten() for part, t in parts.items()} for key, parts in tensors.items()}
     return [(config, _renamed(checkpoint, flat, "loras"))]
+
+
+def saved_modules(checkpoint: Checkpoint) -> list[str]:
+    """Return the modules that a checkpoint holds whole, by full names."""
+    found = targets.saved_modules(checkpoint.document, checkpoint.modules)
+    if checkpoint.document.get("ensure_weight_tying"):
+        tied = {end for end, start in checkpoint.tied.items() if start in found}
+        found += sorted(end for end in tied if f"{end}.weight" in checkpoint.tensors)
+    return found
+
+
+def _start(checkpoint: Checkpoint) -> Start | None:
+    """Return how the base was changed before training began, if it was; FormatError with DoRA."""
+    start = STARTS.get(str(checkpoint.document.get("init_lora_weights")))
+    if start is not None and checkpoint.document.get("use_dora"):
+        raise FormatError(
+            f"{checkpoint.source} sets use_dora and init_lora_weights="
+            f"{checkpoint.document['init_lora_weights']!r}; together they cannot be loaded"
+        )
+    return start
 
 
 def _rank(document: Mapping[str, Any]) -> float:
@@ -103,6 +128,8 @@ def _targeted(checkpoint: Checkpoint, tensors: Iterable[str], *, embeddings: boo
             if is_linear(module) or (embeddings and isinstance(module, nn.Embedding))
         }
         wanted = {name for name in kinds if _is_target(checkpoint, name)}
+    if checkpoint.document.get("ensure_weight_tying"):
+        wanted |= checkpoint.tied.keys() & present
     if wanted != present or not present:
         raise TensorMismatch(
             f"{checkpoint.source}: its tensors and its target_modules differ, seen from "
@@ -127,16 +154,29 @@ def _biases(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
         raise FormatError(f"bias of a PEFT configuration is none, all or lora_only: {trained!r}")
     if trained == "none":
         return []
-    saved = tuple(
-        f"{name}." for name in targets.saved_modules(checkpoint.document, checkpoint.modules)
-    )
+    saved = tuple(f"{name}." for name in saved_modules(checkpoint))
     biases = {key: t for key, t in left.items() if not (saved and key.startswith(saved))}
     found = _take(biases, {"base_layer.bias": "bias", "bias": "bias"})
     for key in left.keys() - biases.keys() - {k for k in left if saved and k.startswith(saved)}:
         del left[key]
-    paths = sorted(checkpoint.relative(name) for name in found)
-    config = OwnBiasesConfig(modules=tuple(paths))
-    return [(config, _renamed(checkpoint, found, "own_biases"))] if paths else []
+    if trained == "all":
+        _require_biases(checkpoint, saved, found)
+    if not found:
+        return []  # the model has none, or PEFT did not find them: it looks for `lora_only` amiss
+    config = OwnBiasesConfig(modules=tuple(sorted(map(checkpoint.relative, found))))
+    return [(config, _renamed(checkpoint, found, "own_biases"))]
+
+
+def _require_biases(checkpoint: Checkpoint, saved: tuple[str, ...], found: Iterable[str]) -> None:
+    own = {
+        name
+        for name, module in checkpoint.modules.items()
+        if isinstance(getattr(module, "bias", None), nn.Parameter)
+    }
+    missing = {name for name in own if not f"{name}.".startswith(saved or ("\0",))} - set(found)
+    if missing:
+        source = str(checkpoint.source)
+        raise TensorMismatch(source, sorted(f"{name}.bias" for name in missing))
 
 
 def _renamed(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters_runtime.errors import FormatError
+from adapters_runtime.io.peft.starts import STARTS
 
 METHODS = ("LORA", "IA3", "PREFIX_TUNING", "PROMPT_TUNING")
 
@@ -24,6 +25,7 @@ _KNOWN = {
     "LORA": _TARGETS
     | {"alpha_pattern", "bias", "layers_pattern", "layers_to_transform", "lora_alpha", "lora_bias"}
     | {"lora_dropout", "r", "rank_pattern", "use_dora", "use_rslora"}
+    | {"ensure_weight_tying", "trainable_token_indices"}
     # Of what the weights were when training began nothing is left; see _STARTS.
     | {"eva_config", "corda_config", "loftq_config", "lora_ga_config", "init_lora_weights"}
     | {"qalora_group_size", "runtime_config"},
@@ -34,8 +36,8 @@ _KNOWN = {
     | {"prompt_tuning_init", "prompt_tuning_init_text", "prompt_tuning_init_state_dict_path"}
     | {"prompt_tuning_init_kwargs", "tokenizer_kwargs", "tokenizer_name_or_path"},
 }
-_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
-"""Ways to start a LoRA that leave the base's weights alone; others train on a changed base."""
+_STARTS = (True, False, None, "gaussian", "eva", "orthogonal", *STARTS)
+"""Ways to start a LoRA that leave the base's weights alone, or change them as we know."""
 
 
 def check(document: Mapping[str, Any], source: Path) -> str:

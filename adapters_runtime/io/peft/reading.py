@@ -12,9 +12,9 @@ from torch import Tensor
 
 from adapters_runtime.configs import AdapterConfig, ConfigUnion, OwnModulesConfig
 from adapters_runtime.errors import ConfigError, TensorMismatch
-from adapters_runtime.io.peft import options, targets
-from adapters_runtime.io.peft.checkpoint import Checkpoint
-from adapters_runtime.io.peft.linear import Part, read_ia3, read_lora
+from adapters_runtime.io.peft import options
+from adapters_runtime.io.peft.checkpoint import Checkpoint, Part
+from adapters_runtime.io.peft.linear import read_ia3, read_lora, saved_modules
 from adapters_runtime.io.peft.soft_prompts import read_prefix, read_prompt
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def read(
     checkpoint = Checkpoint(model, source, document)
     left = dict(checkpoint.tensors)
     parts = [*_READERS[method](checkpoint, left), *_modules(checkpoint, left, with_head=with_head)]
+    checkpoint.drop_base_weights(left)
     if left:
         raise TensorMismatch(str(source), (), sorted(left))
     tensors = {
@@ -57,7 +58,7 @@ def read(
 def _modules(checkpoint: Checkpoint, left: dict[str, Tensor], *, with_head: bool) -> list[Part]:
     """Take whole modules out of `left`: those of modules_to_save."""
     found: dict[str, dict[str, Tensor]] = {}
-    for module in targets.saved_modules(checkpoint.document, checkpoint.modules):
+    for module in saved_modules(checkpoint):
         keys = [key for key in left if key.startswith(f"{module}.")]
         parts = {key.removeprefix(f"{module}."): left.pop(key) for key in keys}
         if not parts:

@@ -10,8 +10,7 @@ from adapters_runtime.configs import PeftPrefixConfig, PeftPromptConfig
 from adapters_runtime.errors import FormatError, TensorMismatch
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.io.peft import options
-from adapters_runtime.io.peft.checkpoint import Checkpoint
-from adapters_runtime.io.peft.linear import Part
+from adapters_runtime.io.peft.checkpoint import Checkpoint, Part
 
 EMBEDDINGS = "prompt_embeddings"
 
