@@ -1,10 +1,19 @@
-"""The two files of a prediction head, beside an adapter or in a folder of their own."""
+"""The two files of a prediction head, beside an adapter or in a folder of their own.
+
+A head of a model class of transformers ("static") has no configuration: the class stands for it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from adapters_runtime.errors import AdapterError
-from adapters_runtime.shapes import BaseDescription, expected_head_tensors, tied_head_tensors
+from adapters_runtime.shapes import (
+    BaseDescription,
+    expected_head_tensors,
+    expected_static_head_tensors,
+    head_type_of,
+    tied_head_tensors,
+)
 from registry.errors import InvalidPackage
 from registry.packages import Check, Package
 from registry.schemas import HeadEntry
@@ -14,6 +23,9 @@ CONFIG = "head_config.json"
 WEIGHTS = "model_head.safetensors"
 
 _LONGEST_NAME = 200
+_MOST_LABELS = 1 << 20
+_STATIC = ("model_class", "num_labels", "label2id")
+"""What head_config.json says of a static head beside `"config": null`."""
 
 
 def read(package: Package, base: BaseDescription | None, check: Check) -> HeadEntry | None:
@@ -24,6 +36,8 @@ def read(package: Package, base: BaseDescription | None, check: Check) -> HeadEn
     if len(present) < 2:
         return None
     document = package.read_json(CONFIG)
+    if _is_static(document):
+        return _read_static(package, document, base, check)
     config, name = document.get("config"), local_name(document, CONFIG)
     if not isinstance(config, dict):
         check.problem(CONFIG, "config is missing, or no object; save the head again")
@@ -43,10 +57,10 @@ def read(package: Package, base: BaseDescription | None, check: Check) -> HeadEn
 
 
 def local_names(package: Package) -> tuple[str, ...]:
-    """Return the name that the head's tensors carry, if there is a head."""
-    if CONFIG not in package:
+    """Return the name that the head's tensors carry, if there is a head that carries one."""
+    if CONFIG not in package or _is_static(document := package.read_json(CONFIG)):
         return ()
-    return (local_name(package.read_json(CONFIG), CONFIG),)
+    return (local_name(document, CONFIG),)
 
 
 def _check_head(
@@ -66,6 +80,38 @@ def _check_head(
         return
     present = {key: shape for key, shape in tied.items() if key in weights.tensors}
     compare(weights, expected | present, check, source="the head's configuration")
+
+
+def _is_static(document: Mapping[str, Any]) -> bool:
+    return document.get("config") is None and isinstance(document.get("model_class"), str)
+
+
+def _read_static(
+    package: Package, document: Mapping[str, Any], base: BaseDescription | None, check: Check
+) -> HeadEntry:
+    class_name, labels = document["model_class"], _labels(document, check)
+    outputs = document.get("num_labels")
+    if type(outputs) is not int or not 0 < outputs <= _MOST_LABELS:
+        check.problem(CONFIG, f"num_labels is {outputs!r}, and must be 1 to {_MOST_LABELS:,}")
+    elif (weights := read_weights(package, WEIGHTS, check)) and base is not None:
+        _check_static(weights, class_name, outputs, base, check)
+    return HeadEntry(
+        type=head_type_of(class_name) or class_name,
+        outputs=outputs if type(outputs) is int else None,
+        labels=labels,
+        configuration={key: document.get(key) for key in _STATIC},
+    )
+
+
+def _check_static(
+    weights: Weights, class_name: str, outputs: int, base: BaseDescription, check: Check
+) -> None:
+    expected = expected_static_head_tensors(class_name, outputs, base)
+    if expected is None:
+        text = f"the tensors of a {class_name} on {base.model_type} are not known: taken as given"
+        check.warn(CONFIG, text)
+        return
+    compare(weights, expected, check, source=f"the head of {class_name}")
 
 
 def _labels(config: Mapping[str, Any], check: Check) -> tuple[str, ...] | None:

@@ -22,22 +22,11 @@ from adapters_runtime.heads.base import HeadConfig, PredictionHead
 from adapters_runtime.heads.language_modeling import LanguageModelingHead
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.io import files
+from adapters_runtime.shapes import head_type_of
 
 NAME = "default"
 """How the head of a checkpoint is called."""
 
-_KINDS = (
-    ("ForSequenceClassification", "classification"),
-    ("ForMultipleChoice", "multiple_choice"),
-    ("ForTokenClassification", "tagging"),
-    ("ForQuestionAnswering", "question_answering"),
-    ("ForImageClassification", "image_classification"),
-    ("ForMaskedLM", "masked_lm"),
-    ("ForCausalLM", "causal_lm"),
-    ("LMHeadModel", "causal_lm"),
-    ("GenerationDecoder", "causal_lm"),
-    ("ForConditionalGeneration", "seq2seq_lm"),
-)
 _OF_TOKENS = frozenset({"masked_lm", "causal_lm", "seq2seq_lm"})
 _CLASSIFIER_ACTIVATIONS = {
     "distilbert": "relu",
@@ -96,11 +85,6 @@ def renamed_base(class_name: str, prefix: str) -> dict[str, str]:
     static_class = getattr(transformers, class_name, None)
     other = getattr(static_class, "base_model_prefix", prefix)
     return {} if not other or other == prefix else {rf"^{other}\.": f"{prefix}."}
-
-
-def head_type_of(class_name: str) -> str | None:
-    """Return the type of the flexible head that stands for the head of a class."""
-    return next((kind for suffix, kind in _KINDS if class_name.endswith(suffix)), None)
 
 
 def _convert(model: Any, name: str, static: StaticHead) -> PredictionHead:

@@ -11,6 +11,7 @@ from adapters_runtime.shapes.expected import (
     fusion_tensors_at,
 )
 from adapters_runtime.shapes.heads import HEAD_TYPES, expected_head_tensors, tied_head_tensors
+from adapters_runtime.shapes.static_heads import expected_static_head_tensors, head_type_of
 
 __all__ = [
     "HEAD_TYPES",
@@ -19,10 +20,12 @@ __all__ = [
     "available_places",
     "expected_fusion_tensors",
     "expected_head_tensors",
+    "expected_static_head_tensors",
     "expected_tensors",
     "fused_points",
     "fused_sites",
     "fusion_tensors_at",
+    "head_type_of",
     "strip_base_prefix",
     "tied_head_tensors",
     "without_copies",

@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
-from adapters_runtime import AutoAdapterModel, Fuse, Parallel, Stack, load_setup
+from adapters_runtime import AutoAdapterModel, Fuse, Parallel, Stack, init, load_setup
 from adapters_runtime.fusing import parameters_of
 from adapters_runtime.inject.bank import bank_of
 from cli import transfer
@@ -128,6 +128,35 @@ def test_a_fusion_over_others_than_in_training_is_refused(tmp_path, hub):
     assert ended.code != 0
     assert "member 1 was ana/a@1.0.0 in training, here it is ana/b@1.0.0" in ended.err
     assert not (tmp_path / "no").exists()
+
+
+def classifier():
+    """Return a model of transformers that was built with its head."""
+    base = build_tiny("bert")
+    model = BertForSequenceClassification(copy.deepcopy(base.config))
+    model.bert.load_state_dict(base.state_dict())
+    init(model)
+    model.describe_base(name="tiny/bert", revision="0" * 40)
+    return model.eval()
+
+
+def test_a_head_that_its_model_was_built_with_comes_back_as_it_was(tmp_path, hub):
+    model = classifier()
+    model.add_adapter("mine", "seq_bn[reduction_factor=4]")
+    model.describe_adapter("mine", kind="task", languages=["en"])
+    randomise_adapter(model, "mine", 1)
+    randomise(model.classifier, seed=2)
+    model.set_active_adapters("mine")
+    expected = logits(model)
+    model.save_adapter(tmp_path / "mine", "mine")
+    publish(tmp_path / "mine", "ana/mine")
+
+    folder = pulled("ana/mine", tmp_path / "pulled")
+    again, flexible = classifier(), fresh()
+    for other in (again, flexible):
+        other.set_active_adapters(other.load_adapter(folder))
+    assert torch.equal(logits(again), expected)
+    torch.testing.assert_close(logits(flexible), expected)
 
 
 def test_heads_that_form_a_tree_are_set(tmp_path, hub):

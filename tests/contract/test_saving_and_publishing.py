@@ -4,6 +4,9 @@ import copy
 import json
 
 import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
 
 from adapters_runtime import AutoAdapterModel, init
 from adapters_runtime.composition import Stack
@@ -98,6 +101,77 @@ def test_a_head_is_accepted_with_its_labels(tmp_path):
     model.save_adapter(tmp_path, "ner")
     head = checked(tmp_path)[0].document.head
     assert (head.type, head.labels, head.outputs) == ("tagging", ("O", "B"), 2)
+
+
+def classifier(seed=0):
+    """Return a model of transformers with a head of its own, with an adapter."""
+    config = copy.deepcopy(build_tiny("bert").config)
+    config.num_labels = 3
+    torch.manual_seed(seed)
+    model = transformers.BertForSequenceClassification(config).eval()
+    model.bert.load_state_dict(build_tiny("bert").state_dict(), strict=False)
+    init(model)
+    model.describe_base(name="tiny/bert", revision="0" * 40)
+    return model
+
+
+def test_a_head_that_the_model_was_built_with_is_accepted(tmp_path):
+    model = classifier()
+    model.add_adapter("mine", "seq_bn")
+    model.save_adapter(tmp_path, "mine", with_head=True)
+    manifest, _ = checked(tmp_path)
+    head = manifest.document.head
+    assert (head.type, head.outputs, head.labels) == ("classification", 3, None)
+    assert head.configuration["model_class"] == "BertForSequenceClassification"
+    assert set(manifest.document.tensors["model_head.safetensors"]) == {
+        "classifier.weight",
+        "classifier.bias",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda tensors: tensors.pop("classifier.bias"), "'classifier.bias': is missing"),
+        (lambda tensors: tensors.update(extra=torch.ones(3)), "'extra': is not expected"),
+        (
+            lambda tensors: tensors.update({"classifier.weight": torch.ones(4, 16)}),
+            r"'classifier.weight': has shape \[4, 16\]",
+        ),
+    ],
+)
+def test_a_wrong_tensor_of_such_a_head_is_named(change, reason, tmp_path):
+    model = classifier()
+    model.add_adapter("mine", "seq_bn")
+    model.save_adapter(tmp_path, "mine", with_head=True)
+    tensors = load_file(tmp_path / "model_head.safetensors")
+    change(tensors)
+    save_file(tensors, tmp_path / "model_head.safetensors")
+    with pytest.raises(InvalidPackage, match=reason):
+        checked(tmp_path)
+
+
+@pytest.mark.parametrize("count", [None, 0, -1, "3", True, 1 << 40])
+def test_a_number_of_labels_that_is_none_is_refused(count, tmp_path):
+    model = classifier()
+    model.add_adapter("mine", "seq_bn")
+    model.save_adapter(tmp_path, "mine", with_head=True)
+    document = json.loads((tmp_path / "head_config.json").read_text())
+    (tmp_path / "head_config.json").write_text(json.dumps(document | {"num_labels": count}))
+    with pytest.raises(InvalidPackage, match="num_labels is"):
+        checked(tmp_path)
+
+
+def test_a_head_whose_tensors_nothing_tells_is_accepted_with_a_warning(tmp_path):
+    config = copy.deepcopy(build_tiny("bert").config)
+    model = transformers.BertForMaskedLM(config)
+    init(model)
+    model.describe_base(name="tiny/bert", revision="0" * 40)
+    model.add_adapter("mine", "seq_bn")
+    model.save_adapter(tmp_path, "mine", with_head=True)
+    manifest, _ = checked(tmp_path)
+    assert manifest.document.head.type == "masked_lm"
+    assert any("BertForMaskedLM" in warning for warning in manifest.warnings)
 
 
 def test_saving_twice_gives_the_same_content(tmp_path):
