@@ -37,7 +37,7 @@ def at_steps(mortal, tmp_path, chosen):
 
 
 def at_random(mortal, tmp_path, kills):
-    _, took = record(mortal, tmp_path)
+    took = min(record(mortal, tmp_path)[1] for _ in range(2))  # the first one warms the client up
     rng, failed = random.Random(7), 0
     for number in range(kills):
         folder = mortal.next_folder()
