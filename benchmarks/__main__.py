@@ -1,16 +1,17 @@
-"""Run the benchmarks: `python -m benchmarks [forward] [loading] [search] [cuda]`.
+"""Run the benchmarks: `python -m benchmarks [SUITE ...]`.
 
 Without a name all run but `cuda`, which needs a GPU.
 
 Figures are printed, never asserted. Ratios are measured side by side in one run, interleaved, with
 an A/A control that says how much of a ratio is noise; absolute figures are CPU time, beside a
-calibration loop by which machines can be compared.
+calibration loop by which machines can be compared. `adapters` and PEFT, with which the runtime is
+compared, get environments of their own in `.bench/`.
 """
 
 import argparse
 from importlib import import_module
 
-SUITES = ("forward", "loading", "search")
+SUITES = ("forward", "training", "mixed", "fusion", "loading", "search")
 ON_REQUEST = ("cuda",)
 
 
