@@ -42,19 +42,31 @@ class InvalidComposition(AdapterError, ValueError):
 
 
 class UnsupportedArchitecture(AdapterError, ValueError):
-    """There is no specification for the model type."""
+    """There is no specification for the model type.
 
-    def __init__(self, model_type: str, available: Sequence[str]) -> None:
-        super().__init__(model_type, tuple(available))
+    `missed` says why none could be derived, where that was tried.
+    """
+
+    shown = 3
+    """How many reasons the text gives; the attribute holds all."""
+
+    def __init__(
+        self, model_type: str, available: Sequence[str], missed: Sequence[str] = ()
+    ) -> None:
+        super().__init__(model_type, tuple(available), tuple(missed))
         self.model_type = model_type
         self.available = tuple(available)
+        self.missed = tuple(missed)
 
     def __str__(self) -> str:
+        reasons = "; ".join(self.missed[: self.shown])
+        derived = f" None can be derived from the model: {reasons}." if reasons else ""
         return (
             f"there is no specification for model type {self.model_type!r} (there is one for: "
-            f"{', '.join(self.available) or 'none'}). To add it, describe its modules with "
-            "adapters_runtime.architectures.spec.Architecture, as architectures/bert.py does, and "
-            "pass the specification to adapters_runtime.architectures.register"
+            f"{', '.join(self.available) or 'none'}).{derived} To add it, describe its modules "
+            "with adapters_runtime.architectures.spec.Architecture, as architectures/bert.py does, "
+            "and pass the specification to adapters_runtime.architectures.register: "
+            "docs/adding_an_architecture.md shows how"
         )
 
 

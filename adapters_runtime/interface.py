@@ -21,7 +21,7 @@ from adapters_runtime.architectures import (
 from adapters_runtime.configs import AdapterMethod
 from adapters_runtime.errors import ConfigError, UnsupportedArchitecture
 from adapters_runtime.inject.bank import base_of
-from adapters_runtime.inject.paths import find
+from adapters_runtime.inject.paths import find, token_embedding
 
 __all__ = ["AdapterMethod", "AdapterModelInterface"]
 
@@ -89,7 +89,7 @@ class AdapterModelInterface:
             base_prefix=model.base_model_prefix,  # type: ignore[arg-type]
             stacks=(self._stack(),),
             embedding_output=self.model_embeddings,
-            token_embedding=_token_embedding(base),
+            token_embedding=token_embedding(base),
             embedding_parameters=(f"{self.model_embeddings}.",),
             prompts="stream" if AdapterMethod.prompt_tuning in self.adapter_methods else None,
             methods=tuple(self.adapter_methods),
@@ -177,13 +177,3 @@ class AdapterModelInterface:
             raise ConfigError(
                 f"{name} of the interface is {path!r}, and {type(root).__name__} has no such module"
             ) from error
-
-
-def _token_embedding(base: Any) -> str | None:
-    """Return the path of the module that looks up tokens, None for models without tokens."""
-    try:
-        embedding = base.get_input_embeddings()
-    except NotImplementedError:
-        return None
-    named = {id(module): name for name, module in base.named_modules()}
-    return named.get(id(embedding)) if isinstance(embedding, nn.Embedding) else None

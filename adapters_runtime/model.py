@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from adapters_runtime import ejecting, merging, prompt_texts, summary
-from adapters_runtime.architectures import Architecture, get_architecture
+from adapters_runtime.architectures import Architecture
 from adapters_runtime.combining import CombiningMethods
 from adapters_runtime.composition import AdapterCompositionBlock, parse_composition
 from adapters_runtime.configs import AdapterConfig, load_config
 from adapters_runtime.context import Activation
+from adapters_runtime.derive import architecture_of
 from adapters_runtime.embeddings import EmbeddingMethods
 from adapters_runtime.filing import FilingMethods
 from adapters_runtime.generated import made_class
@@ -198,8 +199,9 @@ def init(
 
     Until an adapter is added nothing of the model changes but its class: no parameter, no hook in
     a layer, no module is replaced. `interface` describes a model without a specification: an
-    `AdapterModelInterface`, or an `Architecture`. Raises UnsupportedArchitecture for an unknown
-    model type, and ConfigError when an interface's paths lead nowhere.
+    `AdapterModelInterface`, or an `Architecture`. Without either, the specification of an unknown
+    model type is derived, with a warning; raises UnsupportedArchitecture when its certificate is
+    not closed, and ConfigError when an interface's paths lead nowhere.
     """
     if isinstance(model, AdapterMethods):
         return
@@ -221,7 +223,7 @@ def attach_bank(model: "PreTrainedModel", architecture: Architecture | None = No
     """Put an empty bank on the base of a model, and adapters' methods on the base."""
     base = base_of(model)
     if not hasattr(base, ATTRIBUTE):
-        found = architecture or get_architecture(model.config.model_type)
+        found = architecture or architecture_of(model)
         setattr(base, ATTRIBUTE, AdapterBank(base, found).train(base.training))
         listen_on(base)
     if base is not model:

@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from adapters_runtime.architectures.registry import ARCHITECTURES
+from adapters_runtime.derive import derived_architecture
 from adapters_runtime.errors import UnsupportedArchitecture
 from adapters_runtime.generated import made_class
 from adapters_runtime.heads.base import IGNORED, own_inputs
@@ -156,7 +157,9 @@ def _with_heads(base_class: Any) -> type:
 
 def _offered_by(base_class: Any) -> Heads:
     architecture = ARCHITECTURES.get(base_class.config_class.model_type)
-    return {} if architecture is None else offered_heads(architecture)
+    if architecture is None:
+        architecture = derived_architecture(base_class, base_class.config_class())
+    return offered_heads(architecture)
 
 
 def _borrowed(config_class: Any) -> dict[str, Any]:

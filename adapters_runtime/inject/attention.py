@@ -35,7 +35,7 @@ Widen = Callable[[Tensor, PrefixState], Tensor]
 def enter_by_interface(point: PrefixPoint, attention: nn.Module, bias: Widen) -> list[Attachment]:
     """Return what lets prefixes into an attention; `bias` widens its position bias, if any."""
     host = Outside(attention)
-    entrance = Entrance(point, _eager_function(attention), bias)
+    entrance = Entrance(point, eager_function(attention), bias)
     return [Mark(host, ATTRIBUTE, entrance), Hook(host, EnterAttention(point), pre=True)]
 
 
@@ -92,25 +92,25 @@ class UseOurs:
     def register(self) -> "UseOurs":
         base = self.module.module
         _check(base)
-        for config in _configs(base):
+        for config in configs_of(base):
             config._attn_implementation = ours(config._attn_implementation)  # noqa: SLF001
         return self
 
     def remove(self) -> None:
-        for config in _configs(self.module.module):
+        for config in configs_of(self.module.module):
             config._attn_implementation = config._attn_implementation.removeprefix(OURS)  # noqa: SLF001
 
 
 def _check(base: nn.Module) -> None:
     """Raise UnsupportedAttention unless prefixes can enter all attentions of a model."""
-    for config in _configs(base):
+    for config in configs_of(base):
         plain = ours(config._attn_implementation).removeprefix(OURS)  # noqa: SLF001
         # GPT-2 computes this by itself, and only if the name is "eager".
         if plain == "eager" and getattr(config, "reorder_and_upcast_attn", False):
             raise UnsupportedAttention("eager with reorder_and_upcast_attn", ("sdpa",))
 
 
-def _configs(base: nn.Module) -> Iterator[Any]:
+def configs_of(base: nn.Module) -> Iterator[Any]:
     """Yield the configurations of a model and of its parts (T5's stacks have their own copies)."""
     found = {id(config): config for m in base.modules() if (config := getattr(m, "config", None))}
     return (config for config in found.values() if hasattr(config, "_attn_implementation"))
@@ -154,12 +154,12 @@ def _attend(
 def _function(module: nn.Module, entrance: Entrance | None, plain: str) -> Callable[..., Attended]:
     if plain != "eager":
         return ALL_ATTENTION_FUNCTIONS[plain]  # type: ignore[no-any-return]
-    function = _eager_function(module) if entrance is None else entrance.eager
+    function = eager_function(module) if entrance is None else entrance.eager
     assert function is not None
     return function
 
 
-def _eager_function(attention: nn.Module) -> Callable[..., Attended] | None:
+def eager_function(attention: nn.Module) -> Callable[..., Attended] | None:
     """Return the eager function that the file of an attention's class defines."""
     for cls in type(attention).__mro__:
         function = getattr(sys.modules[cls.__module__], "eager_attention_forward", None)

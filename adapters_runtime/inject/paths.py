@@ -1,5 +1,7 @@
 """The modules that an architecture's paths lead to."""
 
+from typing import Any
+
 from torch import nn
 
 from adapters_runtime.errors import UnsupportedArchitecture
@@ -36,3 +38,13 @@ def out_features(module: nn.Module) -> int:
     if hasattr(module, "out_features"):
         return int(module.out_features)  # type: ignore[arg-type]
     return module.get_parameter("weight").shape[1]
+
+
+def token_embedding(base: Any) -> str | None:
+    """Return the path of the module that looks up tokens, None for models without tokens."""
+    try:
+        embedding = base.get_input_embeddings()
+    except NotImplementedError:
+        return None
+    named = {id(module): name for name, module in base.named_modules()}
+    return named.get(id(embedding)) if isinstance(embedding, nn.Embedding) else None

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from torch.utils.data import Dataset
-from transformers import AutoModel, TrainingArguments
+from transformers import AutoConfig, AutoModel, TrainingArguments
 
 from adapters_runtime import AdapterTrainer, AutoAdapterModel, EmbeddingRowsConfig, Stack, init
 from adapters_runtime.errors import ConfigError, HeadExists, HeadNotFound, UnsupportedArchitecture
@@ -54,9 +54,9 @@ def test_a_saved_base_holds_no_adapter(model, tmp_path):
         assert not [key for key in file.keys() if "adapter" in key]  # noqa: SIM118
 
 
-def test_an_unknown_model_type_says_how_to_write_a_specification(bare_models):
-    model = bare_models("bert")
-    model.config.model_type = "never-heard-of"
+def test_an_unknown_model_type_says_how_to_write_a_specification():
+    fields = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}
+    model = AutoModel.from_config(AutoConfig.for_model("mamba", **fields))
     with pytest.raises(UnsupportedArchitecture, match="Architecture"):
         init(model)
 
