@@ -6,6 +6,7 @@ AdapterError
 ├── UnsupportedArchitecture  there is no specification for the model type
 ├── UnsupportedSite          the architecture has no place for what the configuration asks
 ├── UnsupportedAttention     prefixes cannot enter the attention as it is computed
+├── UnreadableWeight         a method needs the numbers of a weight that is quantised or offloaded
 ├── UnsupportedHead          the architecture offers no prediction head of a type
 ├── UnsupportedComposition   a method gives no meaning to a composition block
 ├── AdapterNotLoaded         the model has no adapter of that name
@@ -98,6 +99,22 @@ class UnsupportedAttention(AdapterError, ValueError):
             f"prefix tuning cannot enter attention computed by {self.implementation!r} (it can "
             f"enter: {known}). Choose another one with model.set_attn_implementation(...), or with "
             "attn_implementation=... when the model is loaded"
+        )
+
+
+class UnreadableWeight(AdapterError, ValueError):
+    """A method needs the numbers of a weight that is quantised or offloaded."""
+
+    def __init__(self, module: str, purpose: str) -> None:
+        super().__init__(module, purpose)
+        self.module = module
+        self.purpose = purpose
+
+    def __str__(self) -> str:
+        return (
+            f"the weight of a {self.module} is quantised, or offloaded, and cannot be "
+            f"{self.purpose}. LoRA, (IA)³ and bottlenecks run beside it as they are; to merge, or "
+            "to use DoRA, load the base model in a floating type, all of it on its devices"
         )
 
 

@@ -213,8 +213,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
 
     def add_fusion(self, name: str, config: AdapterFusionConfig) -> None:
         fusion = AdapterFusion(self.width, config)
-        near = self.near
-        self.fusions[name] = fusion.to(near.device, near.dtype).train(self.training)
+        self.fusions[name] = fusion.to(self.place, self.near.dtype).train(self.training)
 
     def fuse(self, block: Fuse, state: ResidualState) -> ResidualState:
         members = [child for child in block if self.holds(_last(child))]

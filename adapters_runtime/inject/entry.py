@@ -35,9 +35,8 @@ def repeated(
     args: tuple[Any, ...], kwargs: dict[str, Any], copies: int
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a call with each row of the batch repeated."""
-    rows = max(
-        (value.shape[0] for value in (*args, *kwargs.values()) if _has_rows(value)), default=1
-    )
+    found = [value.shape[0] for value in (*args, *kwargs.values()) if _has_rows(value)]
+    rows = max(found) if found else 1
     return (
         tuple(_repeat(value, rows, copies) for value in args),
         {key: _repeat(value, rows, copies) for key, value in kwargs.items()},

@@ -25,6 +25,8 @@ from adapters_runtime.configs import AdapterConfig, LoRAConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.evaluation import Place, evaluate
+from adapters_runtime.inject.host import read, writable
+from adapters_runtime.inject.paths import in_features, out_features
 from adapters_runtime.inject.point import Hook, Outside, Point
 from adapters_runtime.inject.stacks import index, may_stack, stacked
 from adapters_runtime.methods.base import LinearMethod, tensors_behind
@@ -71,7 +73,7 @@ class LinearPoint(Point, Place[LinearState]):
         self.host = Outside(module)
         self.location = location
         self.transposed = not hasattr(module, "out_features")  # Conv1D keeps (in, out)
-        self.widths = list(widths) or [self._weight().shape[0]]
+        self.widths = list(widths) or [out_features(module)]
         self.heads = heads if fused is not None and fused.layout == "per_head" else 1
         self.parts: dict[str, list[int]] = {}
         """Adapter -> which parts of the output it adapts."""
@@ -86,7 +88,7 @@ class LinearPoint(Point, Place[LinearState]):
         if not parts:
             return None
         widths = [self.widths[part] for part in parts]
-        return build_linear(config, self._select(parts, self._weight(), 0), widths)
+        return build_linear(config, in_features(self.host.module), widths, _Rows(self, parts))
 
     def add(self, name: str, config: AdapterConfig) -> bool:
         if not super().add(name, config):
@@ -120,12 +122,12 @@ class LinearPoint(Point, Place[LinearState]):
     # --- the host's tensors, as (out, in) whatever it is
 
     def _weight(self) -> Tensor:
-        weight: Tensor = self.host.module.weight  # type: ignore[assignment]
+        weight = read(self.host.module, "weight")
+        assert weight is not None
         return weight.t() if self.transposed else weight
 
     def _bias(self) -> Tensor | None:
-        bias: Tensor | None = getattr(self.host.module, "bias", None)
-        return bias
+        return read(self.host.module, "bias")
 
     # --- Place
 
@@ -136,15 +138,10 @@ class LinearPoint(Point, Place[LinearState]):
         method = self._method(name)
         if self.activations.recording() is not None:
             self._record_gates(name, method, state.x)
-        bias = self._bias()
+        rows = _Rows(self, self.parts[name])
         if len(self.widths) == 1:
-            return LinearState(state.x, method.adapt(state.x, state.y, self._weight(), bias))
-        y = method.adapt(
-            state.x,
-            self.select(name, state.y, -1),
-            self.select(name, self._weight(), 0),
-            None if bias is None else self.select(name, bias, 0),
-        )
+            return LinearState(state.x, method.adapt(state.x, state.y, rows))
+        y = method.adapt(state.x, self.select(name, state.y, -1), rows)
         return LinearState(state.x, self.replace(name, state.y, y, -1))
 
     def _record_gates(self, name: str, method: LinearMethod, x: Tensor) -> None:
@@ -216,14 +213,15 @@ class LinearPoint(Point, Place[LinearState]):
         return torch.cat([down for down, _ in pairs]), torch.cat(ups, dim=1)
 
     def _own_factors(self, name: str) -> tuple[Tensor, Tensor] | None:
-        weight = self._weight()
+        outputs = out_features(self.host.module)
         if not self.holds(name):
-            return weight.new_zeros(0, weight.shape[1]), weight.new_zeros(weight.shape[0], 0)
+            nothing = self.near.new_zeros
+            return nothing(0, in_features(self.host.module)), nothing(outputs, 0)
         factors = self._method(name).low_rank()
         if factors is None or len(self.widths) == 1:
             return factors
         down, up = factors
-        return down, self.replace(name, up.new_zeros(weight.shape[0], up.shape[1]), up, 0)
+        return down, self.replace(name, up.new_zeros(outputs, up.shape[1]), up, 0)
 
     # --- parts of a fused map
 
@@ -243,6 +241,11 @@ class LinearPoint(Point, Place[LinearState]):
         dim %= parts[0].dim()
         by_head = [part.unflatten(dim, (self.heads, -1)) for part in parts]
         return torch.cat(by_head, dim + 1).flatten(dim, dim + 1)
+
+    def rows(self, parts: Sequence[int], name: str) -> Tensor | None:
+        """Return those of the host's weight or bias that make some parts of the output."""
+        tensor = self._weight() if name == "weight" else self._bias()
+        return None if tensor is None else self._select(parts, tensor, 0)
 
     def select(self, name: str, tensor: Tensor, dim: int) -> Tensor:
         """Return the parts that an adapter adapts, side by side."""
@@ -288,7 +291,7 @@ class LinearPoint(Point, Place[LinearState]):
         return self.replace(name, weight, new_weight, 0), bias
 
     def _keep(self, key: str, new: Tensor) -> None:
-        parameter = self.host.module.get_parameter(key)
+        parameter = writable(self.host.module, key)
         # A clone: undoing the arithmetic would leave rounding noise, in bfloat16 a visible one.
         self._original[key] = parameter.detach().clone()
         parameter.copy_(new)
@@ -302,6 +305,21 @@ class LinearPoint(Point, Place[LinearState]):
         self.merged = None
         if self.adapters:
             self.attach()
+
+
+class _Rows(NamedTuple):
+    """The rows of a host that an adapter adapts, read when they are asked for."""
+
+    point: LinearPoint
+    parts: Sequence[int]
+
+    def weight(self) -> Tensor:
+        weight = self.point.rows(self.parts, "weight")
+        assert weight is not None
+        return weight
+
+    def bias(self) -> Tensor | None:
+        return self.point.rows(self.parts, "bias")
 
 
 def _sum_to_one(weights: Sequence[float]) -> bool:
@@ -318,4 +336,5 @@ class AdaptOutput:
         setup = self.point.active()
         if setup is None:
             return None
-        return evaluate(self.point, setup, LinearState(args[0], output)).y
+        # Factors in float32 would widen what autocast has narrowed.
+        return evaluate(self.point, setup, LinearState(args[0], output)).y.to(output.dtype)

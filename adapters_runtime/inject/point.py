@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from adapters_runtime.composition import AdapterCompositionBlock
 from adapters_runtime.configs import AdapterConfig
 from adapters_runtime.context import Activations
+from adapters_runtime.inject.host import place_of
 from adapters_runtime.inject.named import NamedModules
 from adapters_runtime.inject.recording import GATING
 from adapters_runtime.inject.stacks import Stacks
@@ -106,8 +107,7 @@ class Point(nn.Module):
             module = self.build(config)
         if module is None:
             return False
-        near = self.near
-        self.adapters[name] = module.to(near.device, near.dtype).train(self.training)
+        self.adapters[name] = module.to(self.place, self.near.dtype).train(self.training)
         self.attach()
         return True
 
@@ -117,12 +117,20 @@ class Point(nn.Module):
 
     @property
     def near(self) -> Tensor:
-        """A parameter of the model at this place: adapters join its device and dtype."""
+        """A parameter of the model at this place: adapters join its type of numbers."""
+        floating = (p for _, p in self.parameters_near() if p.is_floating_point())
+        return next(floating, torch.empty(0))
+
+    @property
+    def place(self) -> torch.device:
+        """Where the model computes at this place."""
+        return next((place_of(*pair) for pair in self.parameters_near()), torch.device("cpu"))
+
+    def parameters_near(self) -> Iterator[tuple[nn.Module, nn.Parameter]]:
+        """Yield the model's parameters at this place, each with the module that holds it."""
         for hook in self.hooks:
-            for parameter in hook.module.module.parameters():
-                if parameter.is_floating_point():
-                    return parameter
-        return torch.empty(0)
+            for module in hook.module.module.modules():
+                yield from ((module, p) for p in module.parameters(recurse=False))
 
     def remove(self, name: str) -> None:
         self.stacks.clear()

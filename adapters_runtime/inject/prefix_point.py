@@ -95,8 +95,8 @@ class PrefixPoint(Point, Place[PrefixState]):
     def leaf(self, name: str, state: PrefixState) -> PrefixState:
         rows, heads = state.keys.shape[:2]
         keys, values = self._of_pool(name).rows(self.place_in_pool[name], rows)
-        keys = keys.unflatten(-1, (heads, -1)).transpose(1, 2).to(state.keys.dtype)
-        values = values.unflatten(-1, (heads, -1)).transpose(1, 2).to(state.keys.dtype)
+        keys = keys.unflatten(-1, (heads, -1)).transpose(1, 2).to(state.keys)
+        values = values.unflatten(-1, (heads, -1)).transpose(1, 2).to(state.keys)
         gate = self.adapters[name]
         if isinstance(gate, PrefixGate):
             gates = gate(state.hidden)
@@ -231,9 +231,8 @@ class PrefixPool(Point):
         for location in list(locations):
             locations[location] = self.prefixes(name, location).as_flat()
 
-    @property
-    def near(self) -> Tensor:
-        return self.places[0].near
+    def parameters_near(self) -> Iterator[tuple[nn.Module, nn.Parameter]]:
+        return self.places[0].parameters_near()
 
 
 def _by_location(

@@ -3,9 +3,9 @@
 Compacters share a rule, or all of their matrices; VeRA shares two frozen random matrices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from torch import Tensor
+from torch import nn
 
 from adapters_runtime.configs import AdapterConfig
 from adapters_runtime.context import Activations
@@ -42,7 +42,7 @@ class SharedPoint(Point):
                 f"two parts of the union share tensors of {self.kind.__name__} modules, and a file "
                 "holds such tensors only once; let one part share nothing"
             )
-        self.adapters[name] = shared.to(self.near.device, self.near.dtype)
+        self.adapters[name] = shared.to(self.place, self.near.dtype)
         for fellow in fellows:
             fellow.use_shared(shared)
         return True
@@ -56,6 +56,5 @@ class SharedPoint(Point):
             if isinstance(module, self.kind) and module.config is config
         ]
 
-    @property
-    def near(self) -> Tensor:
-        return self.points[0].near
+    def parameters_near(self) -> Iterator[tuple[nn.Module, nn.Parameter]]:
+        return self.points[0].parameters_near()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adapters_runtime.methods.base import LinearMethod
+from adapters_runtime.methods.base import Host, LinearMethod
 
 
 class RescaledOutput(LinearMethod):
@@ -20,7 +20,7 @@ class RescaledOutput(LinearMethod):
         super().__init__()
         self.factors = nn.Parameter(torch.ones(weight.shape[0]))
 
-    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def adapt(self, x: Tensor, y: Tensor, host: Host) -> Tensor:
         return y * self.factors
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -35,9 +35,9 @@ class RescaledInput(LinearMethod):
         super().__init__()
         self.factors = nn.Parameter(torch.ones(weight.shape[1]))
 
-    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def adapt(self, x: Tensor, y: Tensor, host: Host) -> Tensor:
         # The difference, so that what other adapters have added to y stays.
-        return y + F.linear(x * (self.factors - 1), weight)
+        return y + F.linear(x * (self.factors - 1), host.weight())
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return weight * self.factors.to(weight.dtype), bias

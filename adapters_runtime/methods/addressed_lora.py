@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adapters_runtime.methods.base import LinearMethod
+from adapters_runtime.methods.base import Host, LinearMethod
 
 
 class AddressedLoRA(LinearMethod):
@@ -39,11 +39,12 @@ class AddressedLoRA(LinearMethod):
         norm = torch.linalg.vector_norm(weight.detach(), dim=1)
         self.magnitude = nn.Parameter(norm.clone())
 
-    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def adapt(self, x: Tensor, y: Tensor, host: Host) -> Tensor:
         dropped = self.drop(x)
         update = F.linear(self.project(dropped, self.lora_A), self.lora_B, self.lora_bias)
         if self.magnitude is None:
             return torch.add(y, update, alpha=self.scaling)
+        weight = host.weight()
         factor = self._factor(weight)
         plain = self.project(dropped, weight)
         return y + (factor - 1) * plain + factor * self.scaling * update

@@ -6,21 +6,31 @@ written (batch, length, width); a leading `...` stands for any number of dimensi
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Self
+from typing import Protocol, Self
 
 from torch import Tensor, nn
 
 from adapters_runtime.configs import AdapterConfig
 
 
+class Host(Protocol):
+    """The frozen map of an adapter: its tensors are read only by methods that need them."""
+
+    def weight(self) -> Tensor:
+        """Return W, (out, in); raises UnreadableWeight when it is quantised."""
+
+    def bias(self) -> Tensor | None:
+        """Return b, (out)."""
+
+
 class LinearMethod(nn.Module, ABC):
     """An adapter of one linear map, y = x Wᵀ + b, or of several that share their input."""
 
     @abstractmethod
-    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def adapt(self, x: Tensor, y: Tensor, host: Host) -> Tensor:
         """Return the adapted output, given the map's input and its plain output.
 
-        x is (..., in); y and the result are (..., out); weight is (out, in) and bias (out).
+        x is (..., in); y and the result are (..., out).
         """
 
     @abstractmethod

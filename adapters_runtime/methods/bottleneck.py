@@ -123,14 +123,18 @@ class Bottleneck(nn.Module):
         return *down, up[0] * self.scaling, up[1] * self.scaling
 
     def project(self, x: Tensor) -> Tensor:
-        up: Tensor = self.adapter_up(self.adapter_down(x))
+        up: Tensor = self.adapter_up(self.adapter_down(self._cast(x)))
         # Multiplying by one is an operation on every token; most configurations do not scale.
         return up if isinstance(self.scaling, float) and self.scaling == 1.0 else up * self.scaling
+
+    def _cast(self, x: Tensor) -> Tensor:
+        # Transformers keeps parts of some models in float32: T5's, for one.
+        return x.to(next(self.adapter_up.parameters(), x).dtype)
 
     def gate_values(self, x: Tensor) -> Tensor:
         """Return one gate per row, (batch, 1, 1): UniPELT's mean of sigmoids over tokens."""
         assert self.gate is not None
-        return torch.sigmoid(self.gate(x)).mean(dim=1, keepdim=True)
+        return torch.sigmoid(self.gate(self._cast(x))).mean(dim=1, keepdim=True)
 
 
 def _initialise(down: nn.Linear, up: nn.Linear, scheme: str) -> None:

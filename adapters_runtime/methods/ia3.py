@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from adapters_runtime.configs import LoRAConfig
 from adapters_runtime.errors import MergeStateError
-from adapters_runtime.methods.base import LinearMethod
+from adapters_runtime.methods.base import Host, LinearMethod
 from adapters_runtime.methods.gate import Gate
 
 
@@ -27,7 +27,7 @@ class IA3(LinearMethod):
         self.lora_B = nn.Parameter(torch.ones(sum(widths), 1))
         self.gate = Gate(in_features, widths) if config.use_gating else None
 
-    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def adapt(self, x: Tensor, y: Tensor, host: Host) -> Tensor:
         if self.gate is not None:
             return y * self.lora_B.view(-1) * self.gate.spread(x)
         return y * self.factor()

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from adapters_runtime.configs import LoRAConfig, MTLLoRAConfig
-from adapters_runtime.methods.base import LinearMethod
+from adapters_runtime.methods.base import Host, LinearMethod
 from adapters_runtime.methods.dora import Magnitude
 from adapters_runtime.methods.ia3 import IA3
 from adapters_runtime.methods.lora import LoRA
@@ -14,13 +12,15 @@ from adapters_runtime.methods.mtl_lora import MTLLoRA
 from adapters_runtime.methods.vera import VeRA
 
 
-def build_linear(config: LoRAConfig, weight: Tensor, widths: Sequence[int]) -> LinearMethod:
-    """Return a fresh adapter of the rows `weight`, (out, in), whose parts have the given widths."""
+def build_linear(
+    config: LoRAConfig, in_features: int, widths: Sequence[int], host: Host
+) -> LinearMethod:
+    """Return a fresh adapter of a map whose parts have the given widths."""
     if config.is_ia3:
-        return IA3(weight.shape[1], widths, config)
-    method = _low_rank(config, weight.shape[1], widths)
+        return IA3(in_features, widths, config)
+    method = _low_rank(config, in_features, widths)
     if config.use_dora:
-        method.m = Magnitude(weight)
+        method.m = Magnitude(host.weight())
     return method
 
 

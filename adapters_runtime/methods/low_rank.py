@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from adapters_runtime.configs import LoRAConfig
 from adapters_runtime.errors import MergeStateError
-from adapters_runtime.methods.base import LinearMethod, Rescaling
+from adapters_runtime.methods.base import Host, LinearMethod, Rescaling
 from adapters_runtime.methods.gate import Gate
 
 
@@ -49,12 +49,12 @@ class LowRank(LinearMethod):
         """Return ΔW, (sum of part widths, in), not scaled."""
         return self.up() @ self.down()
 
-    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def adapt(self, x: Tensor, y: Tensor, host: Host) -> Tensor:
         update = self.update(self.dropout(x))
         if self.gate is not None:
             return y + update * self.gate.spread(x)
         adapted = torch.add(y, update, alpha=self.scaling)
-        return adapted if self.m is None else adapted * self.m.factor(weight, self.delta())
+        return adapted if self.m is None else adapted * self.m.factor(host.weight(), self.delta())
 
     def low_rank(self) -> tuple[Tensor, Tensor] | None:
         drops = self.training and self.dropout.p > 0.0

@@ -6,7 +6,7 @@ hold biases too.
 
 from torch import Tensor, nn
 
-from adapters_runtime.methods.base import LinearMethod
+from adapters_runtime.methods.base import Host, LinearMethod
 
 
 class OwnBias(LinearMethod):
@@ -16,8 +16,9 @@ class OwnBias(LinearMethod):
         super().__init__()
         self.bias = nn.Parameter(bias.detach().clone())
 
-    def adapt(self, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def adapt(self, x: Tensor, y: Tensor, host: Host) -> Tensor:
         # The difference, so that what other adapters have added to y stays.
+        bias = host.bias()
         return y + (self.bias if bias is None else self.bias - bias)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:

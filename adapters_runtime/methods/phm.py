@@ -122,6 +122,9 @@ class PHM(Tensors, Sharing):
             common = self._shared[0]
             assert isinstance(common, Tensors)
             tensor = common.whole(shared)
+            # Layers may be on devices, and in types of numbers, of their own.
+            if tensor is not None and self.b is not None:
+                tensor = tensor.to(self.b)
         assert tensor is not None
         return tensor
 

@@ -83,11 +83,11 @@ class VeRA(LowRank, Sharing):
 
     def _down(self) -> Tensor:
         """Return what this map takes of the shared A, (r, in)."""
-        return self._projections.lora_A[:, : self.in_features]
+        return self._projections.lora_A[:, : self.in_features].to(self.vera_D)
 
     def _up(self) -> list[Tensor]:
         """Return what each part takes of the shared B, (width of the part, r)."""
-        return [self._projections.lora_B[:width] for width in self.widths]
+        return [self._projections.lora_B[:width].to(self.vera_B) for width in self.widths]
 
     @property
     def _projections(self) -> Projections:
