@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from adapters_runtime.errors import MergeStateError
+from adapters_runtime.errors import AdapterError, MergeStateError
 from adapters_runtime.inject.bank import AdapterBank
 from adapters_runtime.inject.linear_point import LinearPoint
 from adapters_runtime.inject.point import Point
@@ -14,6 +14,7 @@ def merge(bank: AdapterBank, name: str) -> None:
 
     Raises AdapterNotLoaded, and MergeStateError when one is merged already, or when a part of the
     adapter is no update of weights (a bottleneck has an activation, a gate depends on the input).
+    Raises UnreadableWeight when a weight is quantised or offloaded.
     """
     bank.require(name)
     points = [point for point in bank.of_type(LinearPoint) if name in point.adapters]
@@ -26,8 +27,8 @@ def merge(bank: AdapterBank, name: str) -> None:
     try:
         for point in points:
             point.merge(name)
-    except MergeStateError:
-        _reset(points)
+    except AdapterError:
+        _reset([point for point in points if point.merged == name])
         raise
 
 

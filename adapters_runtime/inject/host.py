@@ -23,8 +23,12 @@ def read(module: nn.Module, name: str) -> Tensor | None:
 
 
 def writable(module: nn.Module, name: str) -> nn.Parameter:
-    """Return a parameter to write into; raises UnreadableWeight when that would change nothing."""
-    value: Any = getattr(module, name)
+    """Return a parameter to write into, by its dotted name.
+
+    Raises UnreadableWeight when writing would not change what the module computes with.
+    """
+    path, _, own = name.rpartition(".")
+    value: Any = getattr(module.get_submodule(path), own)
     if is_packed(value) or value.is_meta:
         raise UnreadableWeight(type(module).__name__, "changed")
     return module.get_parameter(name)
