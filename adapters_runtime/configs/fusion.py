@@ -26,7 +26,7 @@ class AdapterFusionConfig(AdapterConfig, of_adapter=False):
     value_before_softmax: bool
     value_initialized: bool | str
     """Start the value matrix as the identity, but for small noise."""
-    dropout_prob: float | None
+    dropout_prob: float | None = None
 
     architecture: ClassVar[str | None] = "adapter_fusion"
 

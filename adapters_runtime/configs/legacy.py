@@ -9,6 +9,8 @@ _WITHOUT_EFFECT = frozenset({"attention_type", "new_attention_norm"})
 # Before releases had numbers, "gelu" was the approximation by tanh.
 _OLD_ACTIVATIONS = {"gelu": "gelu_new", "gelu_orig": "gelu"}
 
+_INVERTIBLE = frozenset({"invertible_adapter", "inv_adapter", "inv_adapter_reduction_factor"})
+
 
 def upgrade_bottleneck(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a bottleneck under the names they have today.
@@ -36,8 +38,8 @@ def upgrade_document(document: Mapping[str, Any]) -> Any:
     """Return `config` of a whole adapter_config.json, with what its age implies put right.
 
     Files without a version are from before AdapterHub's library of 2023: their activations had
-    other names, and a task adapter kept the name of an invertible part that it did not have. LoRAs
-    saved before 1.1.0 were trained with a scaling of 1 whatever `alpha` says.
+    other names. While adapters had a `type`, those of tasks named an invertible part that they did
+    not have. LoRAs saved before 1.1.0 were trained with a scaling of 1 whatever `alpha` says.
     """
     config = document.get("config")
     if not isinstance(config, Mapping):
@@ -45,20 +47,19 @@ def upgrade_document(document: Mapping[str, Any]) -> Any:
     fields = dict(config)
     version = document.get("version")
     if not version:
-        fields = _before_versions(fields, kind=document.get("type"))
+        fields = _with_activation_of_today(fields)
+    if document.get("type") == "text_task":
+        fields = {name: value for name, value in fields.items() if name not in _INVERTIBLE}
     if _before_1_1(version) and fields.get("architecture") == "lora":
         fields["alpha"] = fields.get("r", fields.get("alpha"))
     return fields
 
 
-def _before_versions(fields: dict[str, Any], *, kind: Any) -> dict[str, Any]:
+def _with_activation_of_today(fields: dict[str, Any]) -> dict[str, Any]:
     activation = fields.get("non_linearity")
-    if isinstance(activation, str):
-        fields["non_linearity"] = _OLD_ACTIVATIONS.get(activation, activation)
-    if kind == "text_task":
-        for name in ("invertible_adapter", "inv_adapter", "inv_adapter_reduction_factor"):
-            fields.pop(name, None)
-    return fields
+    if not isinstance(activation, str):
+        return fields
+    return {**fields, "non_linearity": _OLD_ACTIVATIONS.get(activation, activation)}
 
 
 def _before_1_1(version: Any) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from adapters_runtime import identity
 from adapters_runtime.configs import AdapterConfig, load_config
+from adapters_runtime.configs.legacy import upgrade_document
 from adapters_runtime.errors import BaseMismatch, FormatError, TensorMismatch
 from adapters_runtime.info import AdapterInfo
 from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of
@@ -113,7 +114,7 @@ def prepare(
         check_base(model, hub.get("base", {}), casts, f"the adapter in {source}")
     head = heads.read(model, source, saved_name, name, id2label) if with_head else None
     tensors = keys.normalise(_read_weights(source), bank.architecture, saved_name, name)
-    config = config or load_config(document["config"])
+    config = config or _config(document, bank.configs.get(name))
     temporary = _build(bank, config, tensors, name, source)
     bank.leave_out(temporary, leave_out)
     info = replace(hub_files.read_info(hub, origin), dropped_layers=tuple(leave_out))
@@ -149,6 +150,20 @@ def _build(
         raise
     bank.fill(temporary, {key: tensors[key.replace(temporary, name)] for key in own})
     return temporary
+
+
+def _config(document: dict[str, Any], present: AdapterConfig | None) -> AdapterConfig:
+    """Return the configuration in a document; `present` is that of the adapter to be replaced.
+
+    AdapterHub's library does not save every field. What the document leaves out is as in the
+    adapter of that name, where the two agree on all that it says.
+    """
+    saved = upgrade_document(document)
+    if present is not None and isinstance(saved, Mapping):
+        fields = present.to_dict()
+        if {**fields, **saved} == fields:
+            return present
+    return load_config(document)
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -131,7 +131,8 @@ def refill(model: "PreTrainedModel", source: Path, name: str) -> None:
 
 
 def _members(document: dict[str, Any], source: Path) -> list[str]:
-    members = document.get("adapter_names")
+    # Older files say it only by the fusion's name.
+    members = document.get("adapter_names") or document.get("name")
     if isinstance(members, str):
         members = members.split(",")
     if not isinstance(members, list) or not all(isinstance(member, str) for member in members):

@@ -34,14 +34,18 @@ def alone(model, name):
     return output_of(model)
 
 
+@pytest.mark.parametrize("told", ["when loading", "before"])
 @pytest.mark.parametrize("case", DIREFT, ids=[case["id"] for case in DIREFT])
-def test_an_old_direft_is_itself_when_told_so(case):
+def test_an_old_direft_is_itself_when_told_so(case, told):
     base = BASES[case["base"]]
     model = getattr(transformers, base["model_class"]).from_pretrained(
         path(base["dir"]), attn_implementation="eager"
     )
     init(model)
-    model.load_adapter(path(case["dir"]) / "adapters" / "a", config=case["config"], set_active=True)
+    if told == "before":
+        model.add_adapter("a", case["config"])
+    config = case["config"] if told == "when loading" else None
+    model.load_adapter(path(case["dir"]) / "adapters" / "a", config=config, set_active=True)
     outputs, recorded = run(model, case)
     for key, expected in recorded.items():
         torch.testing.assert_close(pick(outputs, key).float(), expected, **case["tolerance"])
