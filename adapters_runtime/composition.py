@@ -13,7 +13,7 @@ A block is checked when it is built and never changes, so one that exists can be
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from adapters_runtime.errors import FormatError, InvalidComposition
@@ -50,6 +50,10 @@ class AdapterCompositionBlock:
     def flatten(self) -> tuple[str, ...]:
         """Return the names in the tree, each once, in the order in which they first appear."""
         return tuple(dict.fromkeys(_names(self)))
+
+    def mapped(self, change: "Callable[[Child], Child]") -> "AdapterCompositionBlock":
+        """Return the same block over changed children."""
+        return type(self)(*(change(child) for child in self), **self._options())
 
     def first(self) -> str:
         """Return the name that meets the input first."""

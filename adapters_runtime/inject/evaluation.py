@@ -18,6 +18,7 @@ from adapters_runtime.composition import (
     BatchSplit,
     Child,
     Fuse,
+    MultiTask,
     Parallel,
     Split,
     Stack,
@@ -76,6 +77,11 @@ def evaluate(place: Place[State], block: AdapterCompositionBlock | str, state: S
         return place.leaf(block, state) if place.holds(block) else state
     if not any(place.holds(name) for name in block.flatten()):
         return state
+    if isinstance(block, MultiTask):
+        raise InvalidComposition(
+            f"{block} needs to know the task of each row: call the model with task_ids=[...], a "
+            "number or a name for each"
+        )
     if not _has_meaning(place, block):
         supported = [known.__name__ for known in place.blocks]
         raise UnsupportedComposition(place.method, type(block).__name__, supported)

@@ -2,7 +2,7 @@
 
 Both act where the stream begins (after the embeddings) and where it ends (at the output embedding):
 the invertible part is undone there, and the tied rows are used. Of a Stack only the first block
-counts: the stream begins once.
+counts, for the stream begins once; of a Fuse too, whose mixture is one of bottlenecks.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,23 +29,15 @@ from adapters_runtime.methods.base import StreamMethod
 from adapters_runtime.methods.embedding_rows import EmbeddingRows
 from adapters_runtime.methods.glow import GLOW
 from adapters_runtime.methods.invertible import NICE
-from adapters_runtime.rows import PerRow
 
 
 def stream_setup(block: AdapterCompositionBlock | str) -> AdapterCompositionBlock | str:
     """Return the part of a set-up that meets the stream where it begins."""
     if isinstance(block, str):
         return block
-    if isinstance(block, Stack | Fuse | Split):
+    if isinstance(block, Stack | Fuse):
         return stream_setup(block[0])
-    if isinstance(block, PerRow):
-        return block.mapped(stream_setup)
-    children = [stream_setup(child) for child in block]
-    if isinstance(block, BatchSplit):
-        return BatchSplit(*children, batch_sizes=block.batch_sizes)
-    if isinstance(block, Average):
-        return Average(*children, weights=block.weights, normalize_weights=False)
-    return type(block)(*children)
+    return block.mapped(stream_setup)
 
 
 class StreamState(NamedTuple):
@@ -58,7 +50,7 @@ class StreamState(NamedTuple):
 class StreamPlace(Place[StreamState]):
     """One end of the stream: `act` is what an adapter does there."""
 
-    blocks = (BatchSplit, Parallel, Average, Stack)
+    blocks = (Stack, Split, BatchSplit, Parallel, Average)
 
     def __init__(
         self, point: Point, act: Callable[[Any, StreamState], Tensor], method: str

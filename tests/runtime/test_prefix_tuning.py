@@ -34,7 +34,7 @@ SMALL = PrefixTuningConfig(prefix_length=3, bottleneck_size=5)
 FLAT = SMALL.replace(flat=True)
 GATED = SMALL.replace(use_gating=True, shared_gating=False)
 DECODERS = ("gpt2", "gptj", "gpt_neox", "llama", "qwen3", "phi3", "gemma2")
-EAGER_ONLY = ("deberta", "deberta-v2", "gemma2", "gptj", "mpnet")
+EAGER_ONLY = ("deberta", "deberta-v2", "gemma2", "mpnet")
 SAMPLE = ("bert", "gpt2", "llama", "t5", "deberta-v2", "gptj")
 
 
