@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlite3 import SQLITE_FULL, SQLITE_IOERR
 from sqlite3 import Connection as SqliteConnection
 from sqlite3 import Error as SqliteError
+from typing import TYPE_CHECKING, Any
 
 from alembic import command
 from alembic.config import Config
@@ -24,6 +25,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 from registry.errors import StorageFailed, StorageFull
+
+if TYPE_CHECKING:
+    import psycopg
 
 Sessions = sessionmaker[Session]
 
@@ -43,9 +47,11 @@ def connect(url: str) -> Engine:
         # The plain scheme means psycopg 3 here: SQLAlchemy's own default is not a dependency.
         if parsed.drivername in {"postgresql", "postgres"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(
+        engine = create_engine(
             parsed, pool_pre_ping=True, max_overflow=UNBOUNDED, hide_parameters=True
         )
+        event.listen(engine, "connect", _prepare_postgresql)
+        return engine
     if (path := file_of(url)) is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     timeout = {"timeout": BUSY_TIMEOUT}
@@ -173,6 +179,13 @@ def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
     connection.execute("pragma synchronous = full")  # a committed publish survives a power cut
     connection.execute("pragma foreign_keys = on")
     connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT * 1000}")
+
+
+def _prepare_postgresql(connection: "psycopg.Connection[Any]", _record: object) -> None:
+    # A plan made for whatever word may come looks up all rows of a common one.
+    connection.autocommit = True
+    connection.execute("set plan_cache_mode = force_custom_plan")
+    connection.autocommit = False
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -80,6 +80,8 @@ class _Counting:
         self.exact = True
         self._by_words: Mask | None = None
         """Which adapters match the words, where they are few enough to know them all."""
+        self._listed: dict[Terms, list[int]] = {}
+        """Matches of terms that are too many."""
 
     def run(self) -> Counted:
         chosen = {facet: values for facet, values in self.query.facets.items() if values}
@@ -95,15 +97,19 @@ class _Counting:
         words = Terms(self.query.terms().words)
         if not words:
             self._by_words = self.visible
-        elif len(ids := self._matches(words)) < COUNTED:
-            self._by_words = self.cube.among(ids) & self.visible
+            return
+        listed = self._matches(words)
+        if len(listed) < COUNTED:
+            self._by_words = self.cube.among(listed) & self.visible
+        else:
+            self._listed[words] = listed
 
     def found(self, without: str | None) -> Mask:
         """Return what matches words and facets, but for one facet's choice."""
         terms = self.query.terms(without=without)
         if self._by_words is None:
             # The words match too many to list: let the index intersect them with the facets.
-            ids = self._matches(terms)
+            ids = self._listed.get(terms) or self._matches(terms)
             self.exact = self.exact and (len(ids) < COUNTED or without is not None)
             return self.cube.among(ids) & self.visible
         found = self._by_words.copy()

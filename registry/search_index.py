@@ -159,14 +159,15 @@ class _Postgresql:
         return _VECTORS.c.words.op("@@")(query)
 
     def best(self, terms: Terms, visible: ColumnElement[bool]) -> CTE:
-        # Materialised: the planner else walks all documents by popularity for a rare word.
-        matches = (
-            select(SearchDocument.id)
+        # Which way is faster, the planner's statistics tell: to look up and sort the rows of a rare
+        # word, or to meet those of a common one on a walk by popularity.
+        top = (
+            select(_VECTORS.c.id)
             .where(self.matching(terms), SearchDocument.adapter_id == Adapter.id, visible)
-            .cte("matches")
-            .prefix_with("materialized")
+            .order_by(_VECTORS.c.id)
+            .limit(self.ranked)
+            .cte("top")
         )
-        top = select(matches.c.id).order_by(matches.c.id).limit(self.ranked).cte("top")
         query = _tsquery("hub", " & ".join(_lexemes(terms.words)))
         # As float8: float4 does not survive the way through JSON into a cursor and back.
         score = -cast(func.ts_rank(_VECTORS.c.words, query), Double)
