@@ -317,7 +317,8 @@ class HubClient:
     # --- search ---------------------------------------------------------------------------------
 
     def search(self, words: str = "", **filters: Value) -> SearchPage:
-        """`filters`: owner, sort, limit, after; and kind, method, task, language, base, licence.
+        """`filters`: owner, sort (by score: dataset, metric), limit, after; and kind, method, task,
+        language, base, licence.
 
         The latter may be sequences, whose values are alternatives.
         """

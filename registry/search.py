@@ -21,6 +21,7 @@ from sqlalchemy import (
     SQLColumnExpression,
     String,
     case,
+    func,
     literal,
     select,
     tuple_,
@@ -28,7 +29,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from registry import accounts, cards, facet_counts, frontmatter, search_index, vocabulary
+from registry import (
+    accounts,
+    cards,
+    facet_counts,
+    frontmatter,
+    score_order,
+    search_index,
+    vocabulary,
+)
 from registry.errors import InvalidQuery
 from registry.frontmatter import Card
 from registry.models import Account, Adapter, Manifest, SearchDocument, Version
@@ -127,6 +136,9 @@ def _page(session: Session, query: SearchQuery, order: Sort, viewer: Account | N
         best = _candidates(session, query, visible)
         by = _Order((_closeness(query.text), best.c.score, best.c.id), descending=False)
         statement = _rows(by).join(best, best.c.id == SearchDocument.id)
+    elif order == "score":
+        by, statement = _scored(session, query)
+        statement = statement.where(visible, *([index.matching(terms)] if terms else []))
     else:
         by = _BROWSING[order]
         statement = _rows(by).where(visible)
@@ -141,6 +153,15 @@ def _page(session: Session, query: SearchQuery, order: Sort, viewer: Account | N
             statement = statement.where(index.matching(terms))
     after = None if query.after is None else _place(query.after, order)
     return by.apply(statement, after).limit(query.limit + 1)
+
+
+def _scored(session: Session, query: SearchQuery) -> tuple[_Order, Select[Any]]:
+    """Return the order by score, and the rows with their score; those without one come last."""
+    best = score_order.best(session, query.dataset or "", query.metric or "")
+    absent = case((best.c.cost.is_(None), 1), else_=0)
+    by = _Order((absent, func.coalesce(best.c.cost, 0.0), Adapter.id), descending=False)
+    rows = _rows(by).outerjoin(best, best.c.adapter_id == Adapter.id)
+    return by, rows.add_columns(best.c.value.label("score"))
 
 
 def _walk(
@@ -224,6 +245,7 @@ def _hit(row: Row[Any]) -> SearchHit:
         external=row.external,
         downloads=row.downloads,
         updated_at=row.updated_at,
+        score=getattr(row, "score", None),
     )
 
 
@@ -238,6 +260,7 @@ _PLACES: dict[Sort, tuple[type, ...]] = {
     "downloads": (int, int),
     "updated": (str, int),
     "name": (str, int),
+    "score": (int, float, int),
 }
 
 

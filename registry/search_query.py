@@ -8,7 +8,7 @@ from registry import search_index, vocabulary
 from registry.errors import InvalidQuery
 from registry.search_index import Terms
 
-Sort = Literal["relevance", "downloads", "updated", "name"]
+Sort = Literal["relevance", "downloads", "updated", "name", "score"]
 
 LARGEST_PAGE = 100
 MOST_VALUES = 20
@@ -24,6 +24,9 @@ class SearchQuery:
     owner: str | None = None
     sort: Sort | None = None
     """None: by relevance when there are words, else by downloads."""
+    dataset: str | None = None
+    metric: str | None = None
+    """On what and by what adapters are compared when they are sorted by score."""
     limit: int = 20
     after: str | None = None
     """`SearchPage.next` of the page before."""
@@ -53,5 +56,10 @@ class SearchQuery:
                 raise InvalidQuery(f"{facet} allows {len(values)} values; {MOST_VALUES} at most")
         if self.sort is not None and self.sort not in get_args(Sort):
             raise InvalidQuery(f"cannot sort by {self.sort!r}: use {', '.join(get_args(Sort))}")
+        if self.sort == "score" and not (self.dataset and self.metric):
+            raise InvalidQuery(
+                "scores compare on one data set by one metric: give both, as in dataset=xcopa and "
+                "metric=accuracy"
+            )
         if not 1 <= self.limit <= LARGEST_PAGE:
             raise InvalidQuery(f"a page has 1 to {LARGEST_PAGE} results, not {self.limit}")

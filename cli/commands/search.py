@@ -18,6 +18,7 @@ LONGEST = 60
         "hubctl search quechua",
         "hubctl search --language qu --base xlm-roberta-base --kind language",
         "hubctl search sentiment --sort downloads --limit 5 --json",
+        "hubctl search --sort score --dataset xcopa --metric accuracy",
     ),
 )
 @click.argument("words", nargs=-1)
@@ -30,9 +31,11 @@ LONGEST = 60
 @click.option("--owner", metavar="NAME", help="A user or an organisation.")
 @click.option(
     "--sort",
-    type=click.Choice(["relevance", "downloads", "updated", "name"]),
+    type=click.Choice(["relevance", "downloads", "updated", "name", "score"]),
     help="Else by relevance to the words, or by downloads without words.",
 )
+@click.option("--dataset", metavar="NAME", help="With --sort score: measured on what.")
+@click.option("--metric", metavar="NAME", help="With --sort score: measured by what.")
 @click.option(
     "--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Of one page."
 )
@@ -54,7 +57,17 @@ def command(
     if not page.hits:
         output.note("Nothing fits. Try fewer words or options.")
         return
-    headings = ("name", "version", "kind", "method", "language", "base", "downloads", "about")
+    headings = (
+        "name",
+        "version",
+        "kind",
+        "method",
+        "language",
+        "base",
+        "score",
+        "downloads",
+        "about",
+    )
     output.table(headings, [_row(hit) for hit in page.hits])
     total = page.total if page.total_is_exact else f"more than {page.total}"
     if page.next:
@@ -69,6 +82,7 @@ def _row(hit: SearchHit) -> list[object]:
         hit.method,
         hit.languages,
         hit.base_name,
+        hit.score,
         hit.downloads,
         _about(hit),
     ]

@@ -20,6 +20,8 @@ class SearchHit(BaseModel):
     """Where it was found, when it is known from elsewhere and its weights are not here."""
     downloads: int
     updated_at: datetime
+    score: float | None = None
+    """Its best value, where it was asked to sort by score and there is one."""
 
 
 class FacetValue(BaseModel):

@@ -7,10 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
-from registry import accounts, facet_counts, revisions, search, search_index
+from registry import accounts, facet_counts, revisions, scores, search, search_index
 from registry.errors import InvalidQuery
 from registry.models import Adapter, SearchDocument
+from registry.schemas import ScoreIn
 from registry.search_query import SearchQuery
+from tests.registry.manifests import digest
 from tests.support import shelf
 
 
@@ -247,6 +249,54 @@ def test_pages_show_everything_once_in_one_order(session, add, sort, words):
     assert list(itertools.chain(*pages)) == [hit.name for hit in whole.hits]
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "mlm_loss"])
+def test_sorted_by_score_the_best_value_counts_and_those_without_come_last(
+    session, add, ana, metric
+):
+    values = {1: [0.5], 2: [0.9, 0.1], 3: [], 4: [0.7], 5: [0.7], 6: []}
+    for number, found in values.items():
+        add(f"acme/a{number}", "Equal")
+        for seed, value in enumerate(found):
+            report(session, ana, number, metric, value, seed=seed)
+    report(session, ana, 3, metric, 0.99, dataset="other")
+    taken_back = report(session, ana, 6, metric, 0.95)
+    scores.retract(session, taken_back, ana, "wrong")
+
+    def page(limit, after=None, words=""):
+        asked = SearchQuery(
+            words, sort="score", dataset="xcopa", metric=metric, limit=limit, after=after
+        )
+        return search.search(session, asked, None)
+
+    higher = metric == "accuracy"
+    order = [2, 4, 5, 1, 3, 6] if higher else [2, 1, 4, 5, 3, 6]
+    best = {1: 0.5, 2: 0.9 if higher else 0.1, 3: None, 4: 0.7, 5: 0.7, 6: None}
+    for words in ("", "equal"):
+        hits = page(10, words=words).hits
+        assert [hit.name for hit in hits] == [f"acme/a{number}" for number in order]
+        assert [hit.score for hit in hits] == [best[number] for number in order]
+
+    walked, after = [], None
+    for _ in range(3):
+        found = page(2, after)
+        walked += [hit.name for hit in found.hits]
+        after = found.next
+    assert after is None
+    assert walked == [f"acme/a{number}" for number in order]
+
+
+def report(session, account, number, metric, value, dataset="xcopa", **conditions):
+    content = digest(("content", f"acme/a{number}", "1.0.0"))
+    fields = {"dataset": dataset, "metric": metric, "value": value, "conditions": conditions}
+    return scores.record(session, ScoreIn(subject=content, **fields), account)
+
+
+@pytest.mark.parametrize("fields", [{}, {"dataset": "xcopa"}, {"metric": "accuracy"}])
+def test_sorted_by_score_asks_on_what_and_by_what(session, fields):
+    with pytest.raises(InvalidQuery, match="one data set by one metric"):
+        search.search(session, SearchQuery(sort="score", **fields), None)
+
+
 @pytest.mark.parametrize(
     "after",
     [
@@ -273,7 +323,10 @@ def test_a_place_that_is_not_ours_is_refused(session, after):
     [
         ({"facets": {"colour": ["red"]}}, "no facet 'colour'; choose of kind, language"),
         ({"facets": {"language": ["de"] * 21}}, "21 values; 20 at most"),
-        ({"sort": "score"}, "cannot sort by 'score': use relevance, downloads, updated, name"),
+        (
+            {"sort": "stars"},
+            "cannot sort by 'stars': use relevance, downloads, updated, name, score",
+        ),
         ({"limit": 0}, "1 to 100 results, not 0"),
         ({"limit": 101}, "1 to 100 results, not 101"),
     ],

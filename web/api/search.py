@@ -27,6 +27,8 @@ def read_query(
     licence: Values = [],  # noqa: B006
     owner: str | None = None,
     sort: Sort | None = None,
+    dataset: str | None = None,
+    metric: str | None = None,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 20,
     after: str | None = None,
 ) -> SearchQuery:
@@ -45,6 +47,8 @@ def read_query(
         facets={facet: values for facet, values in chosen.items() if values},
         owner=owner or None,
         sort=sort,
+        dataset=dataset or None,
+        metric=metric or None,
         limit=limit,
         after=after or None,
     )

@@ -21,6 +21,7 @@ SORTS = {
     "downloads": "Downloads",
     "updated": "Last updated",
     "name": "Name",
+    "score": "Score",
 }
 SHOWN_VALUES = 6
 """Values of a facet that are not folded away."""
@@ -99,13 +100,18 @@ def _choice(query: SearchQuery, facet: str, value: FacetValue) -> Choice:
 
 def _sorts(query: SearchQuery) -> list[tuple[str, str, bool]]:
     """Return label, address and whether it is the present one, per order that makes sense."""
-    offered = SORTS if query.text.strip() else {k: v for k, v in SORTS.items() if k != "relevance"}
+    senseless = set() if query.text.strip() else {"relevance"}
+    if not (query.dataset and query.metric):
+        senseless.add("score")
     return [
-        (label, _link(query, sort=sort), sort == query.order()) for sort, label in offered.items()
+        (label, _link(query, sort=sort), sort == query.order())
+        for sort, label in SORTS.items()
+        if sort not in senseless
     ]
 
 
 def _link(query: SearchQuery, **changes: Any) -> str:
     fields = {"facets": query.facets, "sort": query.sort, "after": None} | changes
     facets = {facet: list(values) for facet, values in fields.pop("facets").items()}
+    fields |= {"dataset": query.dataset, "metric": query.metric}
     return address("/search", q=query.text, owner=query.owner, **facets, **fields)
