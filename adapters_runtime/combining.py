@@ -1,6 +1,6 @@
 """What a model can do with several adapters at once: fuse them, and save whole set-ups."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -111,7 +111,7 @@ class CombiningMethods:
     def average_adapter(
         self,
         adapter_name: str,
-        adapter_list: Sequence[str],
+        adapter_list: Sequence[str] | Mapping[str, float],
         weights: Sequence[float] | None = None,
         combine_strategy: str = "linear",
         normalize_weights: bool = True,
@@ -121,11 +121,14 @@ class CombiningMethods:
     ) -> None:
         """Add an adapter that is the weighted average of others of one configuration.
 
+        `adapter_list` may be {name: weight}, as for `average_head`.
         `combine_strategy` is `linear`, or for LoRA also `lora_linear_only_negate_b` and
         `lora_delta_w_svd`; see `adapters_runtime.averaging`. Raises AdapterExists unless
         `overwrite_ok`, AdapterNotLoaded, and ConfigError when the adapters cannot be averaged so.
         """
         bank = bank_of(self)  # type: ignore[arg-type]
+        if isinstance(adapter_list, Mapping):
+            weights = list(adapter_list.values())
         shares = averaging.weights_of(len(adapter_list), weights, normalize=normalize_weights)
         sources = list(zip(adapter_list, shares, strict=True))
         temporary = f"\0{adapter_name}"  # the adapter to replace may be among the sources

@@ -81,7 +81,7 @@ class PositionPoint(Point, Place[Tensor]):
         same = self._of_all(setup)
         if same is not None:
             return same
-        zeros = torch.zeros(self.rows.value, 1, dtype=torch.long, device=self.near.device)
+        zeros = torch.zeros(self.rows.value, 1, dtype=torch.long, device=self.place)
         return evaluate(self, setup, zeros)
 
     def _of_all(self, block: AdapterCompositionBlock | str) -> int | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from adapters_runtime import identity
+from adapters_runtime import identity, merging
 from adapters_runtime.configs import AdapterConfig, load_config
 from adapters_runtime.configs.legacy import upgrade_document
 from adapters_runtime.errors import BaseMismatch, FormatError, TensorMismatch
@@ -76,13 +76,28 @@ class Prepared:
 
     def install(self) -> str:
         """Give the adapter its name, in the place of one that has it; this cannot fail."""
-        if self.name in self.bank.configs:
-            self.bank.remove(self.name)
-        self.bank.rename(self.temporary, self.name)
+        if self._fits_the_old():
+            # Compiled models go on with the modules that they know, and are not compiled again.
+            new = self.bank.saved_tensors(self.temporary)
+            self.bank.fill(self.name, {k.replace(self.temporary, self.name): t for k, t in new})
+            self.bank.remove(self.temporary)
+            self.bank.freeze(self.name)
+        else:
+            if self.name in self.bank.configs:
+                self.bank.remove(self.name)
+            self.bank.rename(self.temporary, self.name)
         self.bank.info[self.name] = self.info
         if self.head is not None:
             self.head.install()
         return self.name
+
+    def _fits_the_old(self) -> bool:
+        """Return whether the adapter of that name has room for the weights of this one."""
+        bank = self.bank
+        if bank.configs.get(self.name) != bank.configs[self.temporary]:
+            return False
+        shared = any(self.name in names for names in bank.sharing.values())
+        return not shared and merging.merged(bank) != self.name
 
     def discard(self) -> None:
         self.bank.remove(self.temporary)

@@ -99,8 +99,10 @@ def test_going_back_to_a_set_up_compiles_nothing(adapted):
     assert counter.frame_count == len(setups)
 
 
-def test_weights_changed_in_place_compile_nothing(adapted):
-    model = with_adapters(adapted("bert"), "lora", "a")
+def test_new_weights_in_the_old_place_compile_nothing(adapted, tmp_path):
+    model = with_adapters(adapted("bert"), "lora")
+    model.save_adapter(tmp_path, "b")
+    model.delete_adapter("b")
     counter, inputs = CompileCounter(), inputs_for(model)
     model.set_active_adapters("a")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
@@ -111,4 +113,9 @@ def test_weights_changed_in_place_compile_nothing(adapted):
     changed = run(compiled, inputs)
     assert not torch.equal(changed, before)
     assert torch.equal(changed, run(model, inputs))
+    assert counter.frame_count == 1
+    model.load_adapter(tmp_path, load_as="a", set_active=True)
+    swapped = run(compiled, inputs)
+    assert torch.equal(swapped, run(model, inputs))
+    assert not torch.equal(swapped, changed)
     assert counter.frame_count == 1

@@ -258,6 +258,8 @@ def test_the_average_of_an_adapter_with_itself_is_that_adapter(adapted, method, 
     torch.testing.assert_close(output_of(model), expected, atol=2e-5, rtol=1e-4)
     model.average_adapter("mean", ["a", "a"], weights=[0.3, 0.7], set_active=True)
     torch.testing.assert_close(output_of(model), expected, atol=2e-5, rtol=1e-4)
+    model.average_adapter("again", {"a": 3.0, "mean": 1.0}, set_active=True)
+    torch.testing.assert_close(output_of(model), expected, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("method", "model_type"), pairs(METHODS))
