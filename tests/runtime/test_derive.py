@@ -57,7 +57,12 @@ def bare(model_type, **fields):
     return AutoModel.from_config(config).eval()
 
 
-@pytest.fixture(params=UNSEEN)
+SAMPLED = ("cohere", "dinov2", "ernie", "glm4", "gpt_bigcode", "marian", "olmo2", "stablelm")
+
+
+@pytest.fixture(
+    params=[pytest.param(t, marks=() if t in SAMPLED else pytest.mark.long) for t in UNSEEN]
+)
 def unseen(request):
     return bare(request.param)
 
