@@ -8,7 +8,8 @@ Source: Wu et al. 2024, https://arxiv.org/abs/2404.03592, sections 3.2 and 3.3. 
 of a text and its last ones are edited, each end by a unit of its own unless the two are tied.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -120,7 +121,12 @@ class OrthonormalRows(nn.Module):
 
 
 class _Reflections(nn.ModuleList):
-    """`original` (r, width), and `0.base`, an orthogonal matrix (width, width) that stays."""
+    """`original` (r, width), and `0.base`, an orthogonal matrix (width, width) that stays.
+
+    Of the diagonal of `original`, only the signs count, though weight decay may make it shrink.
+    Torch's parametrisation cuts it to whole numbers, so that a row vanishes whose entry has shrunk:
+    a saved state has the signs themselves, and one from elsewhere is read as torch reads it.
+    """
 
     def __init__(self, rank: int, width: int) -> None:
         base = nn.Module()
@@ -135,7 +141,27 @@ class _Reflections(nn.ModuleList):
         below = tall.tril(diagonal=-1)
         scales = 2.0 / (1.0 + (below * below).sum(dim=0))
         columns = torch.linalg.householder_product(below, scales)
-        # The diagonal holds signs alone, though weight decay may have made them shrink.
         columns = columns * tall.diagonal().sign()
         base = self[0].get_buffer("base")
         return torch.matmul(base, columns.to(base.dtype)).t()
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        key = f"{prefix}original"
+        destination[key] = _with_diagonal(destination[key], torch.sign)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *rest: Any, **options: Any
+    ) -> None:
+        key = f"{prefix}original"
+        if key in state_dict:
+            state_dict[key] = _with_diagonal(state_dict[key], torch.trunc)
+        super()._load_from_state_dict(state_dict, prefix, *rest, **options)
+
+
+def _with_diagonal(matrix: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    changed = matrix.detach().clone()
+    changed.diagonal().copy_(change(changed.diagonal()))
+    return changed
