@@ -15,6 +15,7 @@ from adapters_runtime.composition import AdapterCompositionBlock, Fuse, parse_co
 from adapters_runtime.configs import load_config
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.io import folder, fusions, head_folder, setup_files, whole
+from adapters_runtime.io.peft import writing as peft
 from adapters_runtime.io.sources import located
 
 
@@ -48,6 +49,14 @@ class FilingMethods:
         _note_format(use_safetensors=use_safetensors)
         folder.save(self, Path(save_directory), adapter_name, with_head=with_head, meta=meta_dict)  # type: ignore[arg-type]
         _save_more(custom_weights_loaders, save_directory, adapter_name)
+
+    def save_adapter_as_peft(self, save_directory: str | Path, adapter_name: str) -> None:
+        """Write LoRA, DoRA, VeRA, (IA)³, prefixes or prompts as a folder that PEFT loads.
+
+        PEFT computes the same with it; heads stay with the model. Raises AdapterNotLoaded,
+        MergeStateError while one is merged, and ConfigError for what PEFT has no place for.
+        """
+        peft.write(self, Path(save_directory), adapter_name)  # type: ignore[arg-type]
 
     def load_adapter(
         self,
