@@ -4,11 +4,14 @@ import json
 
 import pytest
 import torch
+from transformers import AutoModel, T5Config
 
+from adapters_runtime import init
 from adapters_runtime.configs import LoRAConfig, MAMConfig, ParBnConfig, PrefixTuningConfig
 from adapters_runtime.errors import ConfigError, FormatError
 from adapters_runtime.inject.bank import bank_of
-from tests.support.running import inputs_for, output_of
+from tests.support.running import inputs_for, output_of, randomise_adapter
+from tests.support.tiny_models import FIELDS
 
 SMALL = PrefixTuningConfig(prefix_length=3, bottleneck_size=5)
 FLAT = SMALL.replace(flat=True)
@@ -32,7 +35,7 @@ def test_layers_can_be_left_out_when_loading(with_prefixes, adapted, tmp_path, c
 # --- ejecting
 
 
-@pytest.mark.parametrize("model_type", ["bert", "llama", "t5", "deberta-v2", "gptj"])
+@pytest.mark.parametrize("model_type", ["bert", "llama", "mistral", "t5", "deberta-v2", "gptj"])
 def test_ejected_prefixes_are_saved_and_loaded_as_what_they_are(
     with_prefixes, adapted, tmp_path, model_type
 ):
@@ -45,6 +48,23 @@ def test_ejected_prefixes_are_saved_and_loaded_as_what_they_are(
     document = json.loads((tmp_path / "adapter_config.json").read_text("utf-8"))
     assert document["config"]["configs"][0]["flat"] is True
     other = adapted(model_type)
+    other.load_adapter(tmp_path, set_active=True)
+    assert torch.equal(output_of(other), output_of(model))
+
+
+def test_prefixes_are_ejected_where_heads_are_not_as_wide_as_the_stream(tmp_path):
+    config = T5Config(**FIELDS["t5"] | {"d_kv": 6})
+    torch.manual_seed(0)
+    model, other = (AutoModel.from_config(config).eval() for _ in range(2))
+    other.load_state_dict(model.state_dict())
+    for each in (model, other):
+        init(each)
+    model.add_adapter("a", SMALL, set_active=True)
+    randomise_adapter(model, "a")
+    before = output_of(model)
+    model.eject_prefix_tuning("a")
+    torch.testing.assert_close(output_of(model), before, atol=1e-6, rtol=1e-6)
+    model.save_adapter(tmp_path, "a")
     other.load_adapter(tmp_path, set_active=True)
     assert torch.equal(output_of(other), output_of(model))
 

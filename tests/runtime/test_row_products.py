@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from adapters_runtime import AdapterSetup, Average, BatchSplit, Stack
+from adapters_runtime.configs import PeftLoRAConfig
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.inject.bottleneck_point import BottleneckPoint
 from adapters_runtime.inject.linear_point import LinearPoint
@@ -189,6 +190,27 @@ def test_shares_of_a_batch_take_the_same_way(with_three, products):
     for row, name in enumerate("acc"):
         expected = alone(model, name, row, 3)
         torch.testing.assert_close(found[row : row + 1], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2"])
+def test_loras_of_modules_that_are_named_take_the_same_way(adapted, products, model_type):
+    model = adapted(model_type)
+    wanted = ("query", "dense", "c_attn", "c_fc")
+    paths = [path for path, _ in model.named_modules() if path.endswith(wanted)]
+    paths = [path for path in paths if "pooler" not in path]  # which sees no tokens
+    for rank, name in enumerate("abc", start=1):
+        scalings = dict.fromkeys(paths, 0.5 * rank)
+        config = PeftLoRAConfig(dict.fromkeys(paths, rank), scalings, lora_bias=name == "c")
+        model.add_adapter(name, config)
+        randomise_adapter(model, name, seed=rank)
+    for names in (["b", "a", "__base__", "b"], ["b", "c", "a", "__base__"]):
+        products.clear()
+        found = by_row(model, names)
+        assert products
+        assert all(products) is ("c" not in names)  # whose bias no product adds
+        for row, name in enumerate(names):
+            expected = alone(model, name, row, len(names))
+            torch.testing.assert_close(found[row : row + 1], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_stack_is_built_once_for_as_long_as_its_tensors_stay():
