@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from adapters_runtime import averaging, fusing, sharing
+from adapters_runtime import averaging, fusing, sharing, weighting
 from adapters_runtime.composition import Fuse, MultiTask, parse_composition
 from adapters_runtime.configs import DEFAULT_ADAPTERFUSION_CONFIG, AdapterFusionConfig
 from adapters_runtime.errors import ConfigError
@@ -138,6 +138,26 @@ class CombiningMethods:
         bank.rename(temporary, adapter_name)
         if set_active:
             self.set_active_adapters(adapter_name)  # type: ignore[attr-defined]
+
+    def add_weighted_adapter(
+        self,
+        adapters: Sequence[str],
+        weights: Sequence[float],
+        adapter_name: str,
+        combination_type: str = "svd",
+        svd_rank: int | None = None,
+        density: float | None = None,
+        majority_sign_method: str = "total",
+    ) -> None:
+        """Add a LoRA made of several, as PEFT's method of this name does; see `weighting`.
+
+        Weights may be negative and are used as they are. Ranks may differ for `cat` and `svd`;
+        `density` is for `ties` and `magnitude_prune`. Raises AdapterExists, AdapterNotLoaded, and
+        ConfigError when the adapters cannot be combined so.
+        """
+        sources = list(zip(adapters, weights, strict=True))
+        how = weighting.How(combination_type, svd_rank, density, majority_sign_method)
+        weighting.add_weighted(self, adapter_name, sources, how)  # type: ignore[arg-type]
 
 
 def _as_fuse(names: Names, name: str | None = None) -> Fuse:

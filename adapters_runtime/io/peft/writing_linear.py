@@ -46,6 +46,16 @@ class Update:
 
 def write_linear(source: Source) -> Written:
     """Return LoRA or (IA)³, and own biases; ConfigError when PEFT could not compute the same."""
+    updates, factors, biases = collect(source)
+    if updates and factors:
+        raise source.refusal("PEFT has no union of LoRA and (IA)³")
+    if factors and biases:
+        raise source.refusal("PEFT's (IA)³ has no biases of its own")
+    return _ia3(source, factors) if factors else _lora(source, updates, biases)
+
+
+def collect(source: Source) -> tuple[dict[str, Update], dict[str, Tensor], Biases]:
+    """Return updates, factors and biases by the full names of the modules they stand at."""
     updates: dict[str, Update] = {}
     factors: dict[str, Tensor] = {}
     biases: Biases = {}
@@ -60,11 +70,7 @@ def write_linear(source: Source) -> Written:
         else:
             assert isinstance(method, LinearMethod)
             updates[path] = _update(source, point, method, path, biases)
-    if updates and factors:
-        raise source.refusal("PEFT has no union of LoRA and (IA)³")
-    if factors and biases:
-        raise source.refusal("PEFT's (IA)³ has no biases of its own")
-    return _ia3(source, factors) if factors else _lora(source, updates, biases)
+    return updates, factors, biases
 
 
 # --- LoRA
