@@ -11,12 +11,23 @@ from adapters_runtime.configs import (
     ConfigUnion,
     EmbeddingRowsConfig,
     LoRAConfig,
+    OwnBiasesConfig,
+    OwnModulesConfig,
+    PeftIA3Config,
+    PeftLoRAConfig,
+    PeftPromptConfig,
     PrefixTuningConfig,
     PromptTuningConfig,
     ReftConfig,
     parts_of,
 )
 from adapters_runtime.errors import ConfigError, UnsupportedSite
+from adapters_runtime.shapes.addressed import (
+    own_bias_tensors,
+    own_module_tensors,
+    peft_ia3_tensors,
+    peft_lora_tensors,
+)
 from adapters_runtime.shapes.base import BaseDescription, Shape
 from adapters_runtime.shapes.bottleneck import bottleneck_tensors
 from adapters_runtime.shapes.linear import lora_tensors
@@ -33,6 +44,11 @@ _TENSORS: dict[type[AdapterConfig], tuple[Callable[[str, Any, BaseDescription], 
     BnConfig: (bottleneck_tensors, invertible_tensors),
     EmbeddingRowsConfig: (rows_tensors,),
     LoRAConfig: (lora_tensors,),
+    OwnBiasesConfig: (own_bias_tensors,),
+    OwnModulesConfig: (own_module_tensors,),
+    PeftIA3Config: (peft_ia3_tensors,),
+    PeftLoRAConfig: (peft_lora_tensors,),
+    PeftPromptConfig: (prompt_tensors,),
     PrefixTuningConfig: (prefix_tensors,),
     PromptTuningConfig: (prompt_tensors,),
     ReftConfig: (reft_tensors,),

@@ -2,7 +2,12 @@
 
 from collections.abc import Iterator
 
-from adapters_runtime.configs import BnConfig, EmbeddingRowsConfig, PromptTuningConfig
+from adapters_runtime.configs import (
+    BnConfig,
+    EmbeddingRowsConfig,
+    PeftPromptConfig,
+    PromptTuningConfig,
+)
 from adapters_runtime.errors import ConfigError, FormatError, UnsupportedSite
 from adapters_runtime.shapes.base import BaseDescription, Shape
 
@@ -32,7 +37,7 @@ def invertible_tensors(
 
 
 def prompt_tensors(
-    name: str, config: PromptTuningConfig, base: BaseDescription
+    name: str, config: PromptTuningConfig | PeftPromptConfig, base: BaseDescription
 ) -> Iterator[tuple[str, Shape]]:
     if base.architecture.prompts is None:
         return

@@ -15,6 +15,8 @@ from registry.errors import InvalidPackage
 from registry.manifest import build_manifest
 from registry.packages import Package
 from registry.schemas import BaseModelIn, Signature
+from tests.support import peft_live
+from tests.support.peft_cases import MATRIX, SPECIAL
 from tests.support.tiny_models import build_tiny
 
 METHODS = {
@@ -192,3 +194,24 @@ def test_an_adapter_of_another_base_is_refused(tmp_path):
     (tmp_path / "hub_base.json").write_bytes((tmp_path / "other" / "hub_base.json").read_bytes())
     with pytest.raises(InvalidPackage, match="model_type is 'bert', that of the base 'distilbert'"):
         checked(tmp_path)
+
+
+FROM_PEFT = ("dora-gpt2", "bias_own-bert", "ia3_inputs-gpt2", "prefix-t5", "prompt-gpt2", "norms")
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in (*MATRIX, *SPECIAL) if c.name in FROM_PEFT], ids=lambda c: c.name
+)
+def test_an_adapter_read_from_peft_is_accepted(case, tmp_path):
+    peft_live.save(case, tmp_path / "peft")
+    model = case.model()
+    init(model)
+    model.describe_base(name="tiny/base", revision="0" * 40)
+    model.load_adapter(tmp_path / "peft", load_as="mine")
+    model.describe_adapter("mine", kind="task", languages=["en"])
+    model.save_adapter(tmp_path / "ours", "mine", with_head=False)
+
+    manifest, body = checked(tmp_path / "ours")
+
+    assert manifest.warnings == ()
+    assert manifest.document.base == body.identity
