@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
+import torch
+
 from adapters_runtime.composition import (
     AdapterCompositionBlock,
     Fuse,
@@ -82,17 +84,34 @@ class _ThreadState(threading.local):
         self.recording: Recording | None = None
 
 
+class _TracedState:
+    """The override that a call under torch.compile has installed for itself.
+
+    Dynamo traces one call at a time, and does not see what it has itself written to a thread-local.
+    Between calls it is None.
+    """
+
+    def __init__(self) -> None:
+        self.override: Override | None = None
+
+
 _thread = _ThreadState()
+_traced = _TracedState()
 
 
 def current_override() -> Override | None:
+    if torch.compiler.is_compiling() and _traced.override is not None:
+        return _traced.override
     return _thread.override
 
 
 def swap_override(override: Override | None) -> Override | None:
     """Install `override` in this thread and return the former one."""
-    former = _thread.override
-    _thread.override = override
+    former = current_override()
+    if torch.compiler.is_compiling():
+        _traced.override = None if override is _thread.override else override
+    else:
+        _thread.override = override
     return former
 
 

@@ -1,7 +1,6 @@
 """A set-up for each row of the batch, in any order; rows without one see the base alone."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from adapters_runtime.composition import (
@@ -41,6 +40,8 @@ class PerRow(AdapterCompositionBlock):
         # that divide the batch themselves, so the rules of nesting do not apply.
         self._children = tuple(children)
         self.choice = tuple(choice)
+        # Every place of a pass asks anew. (A cached function could not be compiled.)
+        self._by_rows: dict[int, tuple[tuple[int, ...], Groups]] = {}
 
     @classmethod
     def of(cls, setups: "Sequence[Child | None]") -> "PerRow":
@@ -64,20 +65,29 @@ class PerRow(AdapterCompositionBlock):
 
     def groups(self, rows: int) -> Groups:
         """Return the groups in a batch of `rows` rows; see `chosen`."""
-        return _groups(self.chosen(rows), len(self))
+        return self._shared_out(rows)[1]
 
     def chosen(self, rows: int) -> tuple[int, ...]:
         """Return the child of each row of a batch: of each given row once, or as often as beams.
 
         Raises InvalidComposition when the batch has no such number of rows.
         """
+        return self._shared_out(rows)[0]
+
+    def _shared_out(self, rows: int) -> tuple[tuple[int, ...], Groups]:
+        if rows not in self._by_rows:
+            chosen = self._chosen(rows)
+            self._by_rows[rows] = chosen, _groups(chosen, len(self))
+        return self._by_rows[rows]
+
+    def _chosen(self, rows: int) -> tuple[int, ...]:
         beams, rest = divmod(rows, len(self.choice))
         if rest or not beams:
             raise InvalidComposition(
                 f"there are set-ups or tasks for {len(self.choice)} rows, but the batch has "
                 f"{rows}; give one for each row, {BASE!r} where no adapter should work"
             )
-        return _repeated(self.choice, beams)
+        return tuple(child for child in self.choice for _ in range(beams))
 
     def _content(self) -> tuple[object, ...]:
         return PerRow, self.children, self.choice
@@ -126,12 +136,6 @@ def _check(setup: object) -> None:
             raise InvalidComposition(f"{inside} shares out a batch, and cannot stand in one row")
 
 
-@lru_cache(maxsize=256)
-def _repeated(choice: tuple[int, ...], beams: int) -> tuple[int, ...]:
-    return tuple(child for child in choice for _ in range(beams))
-
-
-@lru_cache(maxsize=256)
 def _groups(chosen: tuple[int, ...], children: int) -> Groups:
     order = sorted(range(len(chosen)), key=chosen.__getitem__)
     sizes = tuple(chosen.count(child) for child in range(children))

@@ -83,6 +83,17 @@ def test_a_compiled_composition_gives_what_a_plain_one_does(adapted, method, set
     torch.testing.assert_close(run(compiled, inputs), expected, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["seq_bn", "lora"])
+def test_compiled_rows_with_adapters_of_their_own_are_those_of_a_plain_pass(adapted, method):
+    model = with_adapters(adapted("bert"), method)
+    inputs = inputs_for(model)
+    names = ["b", "__base__", "a"][: len(next(iter(inputs.values())))]
+    expected = run(model, {**inputs, "adapter_names": names})
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    actual = run(compiled, {**inputs, "adapter_names": names})
+    torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-5)
+
+
 def test_going_back_to_a_set_up_compiles_nothing(adapted):
     model = with_adapters(adapted("bert"), "seq_bn")
     counter, inputs = CompileCounter(), inputs_for(model)
