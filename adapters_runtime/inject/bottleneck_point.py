@@ -226,7 +226,12 @@ class BottleneckPoint(Point, Place[ResidualState]):
         last = self._bottleneck(_last(members[-1]))
         x, residual = self._prepare(last, state)
         query = state.h if fusion.config.query_before_ln and not last.config.is_parallel else x
-        outputs = [self._output(child, state) for child in members]
+        outputs = [
+            self._bottleneck(child).project(x)  # alike ones read the same, so it is made once
+            if isinstance(child, str) and self._bottleneck(child).form == last.form
+            else self._output(child, state)
+            for child in members
+        ]
         fused = fusion(query, outputs, residual)
         recording = self.activations.recording()
         if recording is not None:

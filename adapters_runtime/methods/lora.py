@@ -40,6 +40,14 @@ class LoRA(LowRank):
         parts = zip(low.split(self.rank, dim=-1), self.lora_B.split(self.widths), strict=True)
         return torch.cat([F.linear(part, rows) for part, rows in parts], dim=-1)
 
+    def add_update(self, y: Tensor, x: Tensor) -> Tensor:
+        if len(self.widths) > 1 or y.dim() < 2 or y.dtype != self.lora_B.dtype:
+            return super().add_update(y, x)
+        low = F.linear(x, self.lora_A).flatten(0, -2)
+        # The product is added where it is computed, which saves a pass over y.
+        added = torch.addmm(y.flatten(0, -2), low, self.lora_B.t(), alpha=self.scaling)
+        return added.view_as(y)
+
     def down(self) -> Tensor:
         return self.lora_A
 

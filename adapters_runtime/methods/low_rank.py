@@ -50,11 +50,14 @@ class LowRank(LinearMethod):
         return self.up() @ self.down()
 
     def adapt(self, x: Tensor, y: Tensor, host: Host) -> Tensor:
-        update = self.update(self.dropout(x))
         if self.gate is not None:
-            return y + update * self.gate.spread(x)
-        adapted = torch.add(y, update, alpha=self.scaling)
+            return y + self.update(self.dropout(x)) * self.gate.spread(x)
+        adapted = self.add_update(y, self.dropout(x))
         return adapted if self.m is None else adapted * self.m.factor(host.weight(), self.delta())
+
+    def add_update(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return y + (alpha / r) · x ΔWᵀ, (..., sum of part widths)."""
+        return torch.add(y, self.update(x), alpha=self.scaling)
 
     def low_rank(self) -> tuple[Tensor, Tensor] | None:
         drops = self.training and self.dropout.p > 0.0
