@@ -14,6 +14,7 @@ from registry import db
 from registry.errors import (
     AccountNotFound,
     AdapterNotFound,
+    BackupFailed,
     BaseModelNotFound,
     BlobMissing,
     DigestMismatch,
@@ -77,6 +78,7 @@ STATUS: dict[type[RegistryError], int] = {
     DigestMismatch: 400,
     StorageFailed: 500,
     StorageFull: 507,
+    BackupFailed: 500,
     NotAuthenticated: 401,
     NotAllowed: 403,
     TooManyAttempts: 429,
