@@ -42,12 +42,14 @@ from registry import db
 from registry.blobs import BlobStore, FolderBlobs
 from registry.blobs.folder import sync_folder
 from registry.errors import BackupFailed, BlobMissing, DigestMismatch
-from registry.models import Base
+from registry.models import Base, SearchChange
 from registry.tables import now
 
 SCHEMA = "hub.backup/1"
 DESCRIPTION = "hub.json"
 ROWS_AT_ONCE = 1_000
+LEFT_TO_TRIGGERS = frozenset({SearchChange.__tablename__})
+"""Tables that fill themselves while the others are restored, with numbers of that database."""
 
 Row = dict[str, Any]
 
@@ -105,6 +107,7 @@ def _write_tables(engine: Engine, folder: Path) -> dict[str, dict[str, Any]]:
         return {
             table.name: _write_table(connection, table, folder)
             for table in Base.metadata.sorted_tables
+            if table.name not in LEFT_TO_TRIGGERS
         }
 
 
