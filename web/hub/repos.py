@@ -150,10 +150,7 @@ def info(
     *,
     blobs: Annotated[bool, Query()] = False,
 ) -> dict[str, Any]:
-    revision = revisions.resolve_revision(session, adapter, revisions.MAIN)
-    listed = listing.describe(session, adapter, revision)
-    card = _completed_card(session, store, listed, viewer_of(caller))
-    return shapes.adapter_info(listed, card, sizes=blobs)
+    return info_at(adapter, revisions.MAIN, caller, session, store, blobs=blobs)
 
 
 @router.get("/api/models/{owner}/{name}/revision/{revision}")
