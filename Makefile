@@ -6,6 +6,9 @@ READY := $(VENV)/.ready
 # Tests take one thread each; more would fight over the cores with one another.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+# Each process imports thousands of modules: half of its start goes on compiling them where a
+# machine forbids to keep what was compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-all lint format bench serve clean
 
