@@ -1,10 +1,36 @@
 """Moving a version from one state to another, as `deprecate`, `yank` and `remove` do."""
 
+import click
+
 from cli import output
 from cli.failures import Failure
-from cli.framework import connect
+from cli.framework import HubCommand, connect, hub_options
 from registry import names
 from registry.schemas import State
+
+
+def command(name: str, state: State, words: str, examples: tuple[str, ...]) -> HubCommand:
+    """Return the command that puts a version into a state, or makes it live again."""
+
+    @click.command(name, cls=HubCommand, help=words, examples=examples)
+    @click.argument("ref", metavar="REF")
+    @click.option("--successor", metavar="REF", help="What to use instead.")
+    @click.option("--reason", help="Why, in a sentence that others see.")
+    @click.option("--undo", is_flag=True, help="Make it a live version again.")
+    @hub_options
+    def moving(
+        *,
+        ref: str,
+        successor: str | None,
+        reason: str | None,
+        undo: bool,
+        endpoint: str | None,
+        as_json: bool,
+    ) -> None:
+        wanted: State = "live" if undo else state
+        move(ref, wanted, endpoint, as_json=as_json, successor=successor, reason=reason)
+
+    return moving
 
 
 def move(

@@ -211,10 +211,13 @@ def _fill() -> None:
     metrics = sa.table("metrics", sa.column("name"), sa.column("aliases", sa.JSON()))
     for name, aliases in ALIASES.items():
         op.execute(metrics.update().where(metrics.c.name == name).values(aliases=aliases))
-    tasks = sa.table("tasks", *map(sa.column, ("name", "title", "metric")))
-    op.bulk_insert(tasks, [dict(zip(tasks.c.keys(), row, strict=True)) for row in TASKS])
-    datasets = sa.table("datasets", *map(sa.column, ("name", "title", "task")))
-    op.bulk_insert(datasets, [dict(zip(datasets.c.keys(), row, strict=True)) for row in DATASETS])
+    _insert("tasks", ("name", "title", "metric"), TASKS)
+    _insert("datasets", ("name", "title", "task"), DATASETS)
+
+
+def _insert(name: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = sa.table(name, *map(sa.column, columns))
+    op.bulk_insert(table, [dict(zip(columns, row, strict=True)) for row in rows])
 
 
 def downgrade() -> None:
