@@ -5,13 +5,15 @@ choice. A rule yields what it finds and never stops the others, so that a person
 wrong at once. R1 to R15 are the numbers of DESIGN.md.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 
 from adapters_runtime.architectures import ARCHITECTURES
+from adapters_runtime.composition import Average, blocks_of
+from adapters_runtime.meaning import BLOCKS, kind_of
 from registry import contract, names, setup
 from registry.plan import BESIDE, Candidate, Finding, Placed, Plan, members, name_of, short
 from registry.schemas import Need, Requirement
+from registry.vocabulary import method_parts
 
 Choice = Mapping[str, Candidate]
 SlotRule = Callable[[Plan, str, Candidate], Iterator[Finding]]
@@ -139,12 +141,6 @@ def invertible(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]
         yield Finding("R9 first block", candidate.ref, f"{text} {below}")
 
 
-BOTTLENECKS = re.compile(r"(.*_)?(seq_bn|par_bn)|(.*_)?compacter(\+\+)?|adapter_plus")
-BOTTLENECK_BLOCKS = frozenset({"Fuse", "Split"})
-FIRST_ONLY = frozenset({"prompt_tuning", "loreft", "noreft", "direft", "embedding_rows"})
-"""Methods of which a model runs one at a time."""
-
-
 def place(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
     """R10: the kind fits the place, and the method knows the blocks around it."""
     for text in [*_misplaced(plan, slot, candidate.kind), *_unknown_blocks(plan, slot, candidate)]:
@@ -165,13 +161,11 @@ def _misplaced(plan: Plan, slot: str, kind: str | None) -> Iterator[str]:
 
 def _unknown_blocks(plan: Plan, slot: str, candidate: Candidate) -> Iterator[str]:
     around = plan.enclosing.get(slot, frozenset())
-    # A union's method names its parts.
-    for method in (candidate.signature.method or "").split("|") if around else ():
-        needing = sorted(around & BOTTLENECK_BLOCKS)
-        if method and needing and not BOTTLENECKS.fullmatch(method):
-            yield f"{needing[0]} is defined for bottleneck adapters, this is {method}"
-        elif method in FIRST_ONLY and (other := sorted(around - {"Stack"})):
-            yield f"{method} cannot stand in {other[0]}"
+    for method in method_parts(candidate.signature.method or ""):
+        # What a method we do not know can do, its runtime will tell.
+        known = {block.__name__ for block in BLOCKS.get(kind_of(method) or "", ())}
+        for block in sorted(around - known) if known else ():
+            yield f"{method} cannot stand in {block}; it can in {', '.join(sorted(known))}"
 
 
 def head(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
@@ -182,7 +176,7 @@ def head(plan: Plan, slot: str, candidate: Candidate) -> Iterator[Finding]:
 
 
 def runtime(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]:
-    """R14: the runtime that will load it exists, and knows the base's model type."""
+    """R14: the runtime that will load it exists, and knows a place for it in the model type."""
     rule, wanted, model_type = "R14 runtime", plan.options.runtime, plan.base.model_type
     if wanted not in RUNTIMES:
         text = f"wanted for the runtime {wanted}; known are {', '.join(sorted(RUNTIMES))}"
@@ -190,6 +184,10 @@ def runtime(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]:
     elif model_type is not None and model_type not in ARCHITECTURES:
         text = f"{model_type} is not among the model types that the runtime knows"
         yield Finding(rule, candidate.ref, text, refused=False)
+    elif model_type is not None:
+        for method in method_parts(candidate.signature.method or ""):
+            if not ARCHITECTURES[model_type].has_place(kind_of(method)):
+                yield Finding(rule, candidate.ref, f"{model_type} has no place for {method}")
 
 
 def licence(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]:
@@ -399,8 +397,20 @@ def positions(plan: Plan, choice: Choice) -> Iterator[Finding]:
             yield Finding("R13 positions", taken[-1].ref, text)
 
 
+def averages(plan: Plan, choice: Choice) -> Iterator[Finding]:
+    """R10: an average is one of equally many prompts or prefixes."""
+    for block in blocks_of(plan.tree, Average):
+        slots = setup.leaves(block)
+        if not choice.keys() >= set(slots):
+            continue
+        lengths = [sum(choice[slot].positions for slot in path) for path in setup.paths(block)]
+        if len(set(lengths)) > 1:
+            text = f"Average needs prompts and prefixes of one length, and here they are {lengths}"
+            yield Finding("R10 composition", choice[slots[-1]].ref, text)
+
+
 SLOT_RULES: tuple[SlotRule, ...] = (
     *(state, structure, body, vocabulary, need, invertible, place, head, runtime, licence),
 )
 PAIR_RULES: tuple[PairRule, ...] = (partner, order, labels, tokens, fusion)
-SETUP_RULES: tuple[SetupRule, ...] = (partners_present, layers_agree, positions)
+SETUP_RULES: tuple[SetupRule, ...] = (partners_present, layers_agree, averages, positions)

@@ -7,6 +7,7 @@ AdapterHub   {"adapter_setup": {"type": "Stack", "children": [...]}, "head_setup
 Leaves are names of slots. The text form people type is in `registry.setup_text`.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -97,8 +98,9 @@ def block_options(block: AdapterCompositionBlock) -> dict[str, Any]:
         return {"batch_sizes": list(block.batch_sizes)}
     if isinstance(block, Average):
         options: dict[str, Any] = {"weights": list(block.weights)}
-        rebuilt = Average(*block.children, weights=block.weights)
-        return options if rebuilt == block else options | {"normalize_weights": False}
+        if not math.isclose(sum(block.weights), 1.0):
+            options["normalize_weights"] = False
+        return options
     return {}
 
 

@@ -151,3 +151,9 @@ class Architecture:
     """The kinds of adapters that may stand here, as `AdapterMethod` has them; None: all."""
     conv1d: bool = False
     """Its projections keep weights as (in, out), as GPT-2's Conv1D does."""
+
+    def has_place(self, kind: str | None) -> bool:
+        """Whether adapters of a kind, as `meaning` calls them, can stand somewhere."""
+        if kind == "prompt_tuning":
+            return self.prompts is not None
+        return kind != "stream" or self.token_embedding is not None

@@ -13,13 +13,8 @@ from torch import Tensor, nn
 from adapters_runtime.architectures import ResidualSite
 from adapters_runtime.composition import (
     AdapterCompositionBlock,
-    Average,
-    BatchSplit,
     Child,
     Fuse,
-    Parallel,
-    Split,
-    Stack,
     names_in,
 )
 from adapters_runtime.configs import AdapterConfig, AdapterFusionConfig, BnConfig
@@ -31,6 +26,7 @@ from adapters_runtime.inject.named import NamedModules
 from adapters_runtime.inject.point import Hook, Outside, Point
 from adapters_runtime.inject.recording import FUSION
 from adapters_runtime.inject.stacks import index, may_stack, stacked
+from adapters_runtime.meaning import BLOCKS
 from adapters_runtime.methods.base import tensors_behind
 from adapters_runtime.methods.bottleneck import Bottleneck
 from adapters_runtime.methods.fusion import AdapterFusion
@@ -46,7 +42,7 @@ class ResidualState(NamedTuple):
 
 class BottleneckPoint(Point, Place[ResidualState]):
     method = "a bottleneck"
-    blocks = (Stack, Fuse, Split, BatchSplit, Parallel, Average)
+    blocks = BLOCKS["bottleneck"]
 
     def __init__(
         self,

@@ -14,10 +14,7 @@ from torch import Tensor, nn
 from adapters_runtime.architectures import FusedProjection
 from adapters_runtime.composition import (
     Average,
-    BatchSplit,
     Child,
-    Parallel,
-    Split,
     Stack,
     names_in,
 )
@@ -29,6 +26,7 @@ from adapters_runtime.inject.host import read, writable
 from adapters_runtime.inject.paths import in_features, out_features
 from adapters_runtime.inject.point import Hook, Outside, Point
 from adapters_runtime.inject.stacks import index, may_stack, stacked
+from adapters_runtime.meaning import BLOCKS
 from adapters_runtime.methods.base import LinearMethod, tensors_behind
 from adapters_runtime.methods.linear import build_linear
 
@@ -55,7 +53,7 @@ class LinearPoint(Point, Place[LinearState]):
     """`widths` are the output features of each part of a fused map, or the one width."""
 
     method = "LoRA"
-    blocks = (Stack, Split, BatchSplit, Parallel, Average)
+    blocks = BLOCKS["linear"]
     container = "loras"
 
     def __init__(

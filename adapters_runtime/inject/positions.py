@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from adapters_runtime.architectures import Architecture
 from adapters_runtime.composition import (
     AdapterCompositionBlock,
-    Average,
-    BatchSplit,
-    Parallel,
     Stack,
 )
 from adapters_runtime.configs import AdapterConfig, PeftPrefixConfig
@@ -25,6 +22,7 @@ from adapters_runtime.errors import ConfigError, InvalidComposition
 from adapters_runtime.inject.cell import Cell
 from adapters_runtime.inject.evaluation import Place, evaluate
 from adapters_runtime.inject.point import Hook, Outside, Point
+from adapters_runtime.meaning import BLOCKS
 
 _LEARNED = ("position_embeddings", "wpe")
 _OF_DECODER = "decoder.embed_positions"
@@ -46,7 +44,7 @@ class PositionPoint(Point, Place[Tensor]):
     """
 
     method = "PEFT's prefix tuning"
-    blocks = (Stack, BatchSplit, Parallel, Average)
+    blocks = BLOCKS["prefix_tuning"]
 
     def __init__(
         self, base: nn.Module, architecture: Architecture, activations: Activations

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adapters_runtime.composition import Average, BatchSplit, Parallel, Stack
 from adapters_runtime.configs import AdapterConfig, PeftPrefixConfig, PrefixTuningConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.errors import ConfigError, InvalidComposition
 from adapters_runtime.inject.cell import Cell
 from adapters_runtime.inject.evaluation import Place, evaluate
 from adapters_runtime.inject.point import Outside, Point
+from adapters_runtime.meaning import BLOCKS
 from adapters_runtime.methods.prefix_tuning import Prefixes, PrefixGate, new_prefixes
 
 
@@ -42,7 +42,7 @@ class PrefixPoint(Point, Place[PrefixState]):
     """One attention. Its own tensors are the gates; an adapter without them stands here too."""
 
     method = "prefix tuning"
-    blocks = (Stack, BatchSplit, Parallel, Average)
+    blocks = BLOCKS["prefix_tuning"]
     container = "prefix_gates"
 
     def __init__(

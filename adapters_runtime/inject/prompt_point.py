@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adapters_runtime.composition import Average, BatchSplit, Parallel, Stack
 from adapters_runtime.configs import AdapterConfig, PeftPromptConfig, PromptTuningConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.errors import InvalidComposition
@@ -24,6 +23,7 @@ from adapters_runtime.inject.arguments import Arguments, Names, cache_of, mask_o
 from adapters_runtime.inject.cell import Cell
 from adapters_runtime.inject.evaluation import Place, evaluate
 from adapters_runtime.inject.point import Attachment, Hook, Outside, Point
+from adapters_runtime.meaning import BLOCKS
 from adapters_runtime.methods.prompt_tuning import PromptTuning
 
 
@@ -123,7 +123,7 @@ class PromptPlace(Place[Tensor]):
     """`what` an adapter inserts into a sequence, (rows, tokens, ...)."""
 
     method = "prompt tuning"
-    blocks = (Stack, BatchSplit, Parallel, Average)
+    blocks = BLOCKS["prompt_tuning"]
 
     def __init__(self, point: PromptPoint, what: Callable[[PromptTuning], Tensor]) -> None:
         self.point = point

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from adapters_runtime.architectures import Architecture, LayerStack
-from adapters_runtime.composition import Average, BatchSplit, Parallel, Stack
 from adapters_runtime.configs import AdapterConfig, ReftConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.inject.arguments import Names, cache_of
@@ -21,6 +20,7 @@ from adapters_runtime.inject.evaluation import Place, evaluate
 from adapters_runtime.inject.paths import find, in_features
 from adapters_runtime.inject.placed import PlacedLayer
 from adapters_runtime.inject.point import Handle, Hook, Outside, Point
+from adapters_runtime.meaning import BLOCKS
 from adapters_runtime.methods.reft import ReFT, Texts
 
 
@@ -54,7 +54,7 @@ class ReftState(NamedTuple):
 
 class ReftPoint(Point, Place[ReftState]):
     method = "ReFT"
-    blocks = (Stack, BatchSplit, Parallel, Average)
+    blocks = BLOCKS["reft"]
     container = "reft_layer.refts"
 
     def __init__(

@@ -13,11 +13,7 @@ from torch import Tensor, nn
 
 from adapters_runtime.composition import (
     AdapterCompositionBlock,
-    Average,
-    BatchSplit,
     Fuse,
-    Parallel,
-    Split,
     Stack,
 )
 from adapters_runtime.configs import AdapterConfig, BnConfig, EmbeddingRowsConfig
@@ -25,6 +21,7 @@ from adapters_runtime.context import Activations
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.inject.evaluation import Place, evaluate
 from adapters_runtime.inject.point import Hook, Outside, Point
+from adapters_runtime.meaning import BLOCKS
 from adapters_runtime.methods.base import StreamMethod
 from adapters_runtime.methods.embedding_rows import EmbeddingRows
 from adapters_runtime.methods.glow import GLOW
@@ -50,7 +47,7 @@ class StreamState(NamedTuple):
 class StreamPlace(Place[StreamState]):
     """One end of the stream: `act` is what an adapter does there."""
 
-    blocks = (Stack, Split, BatchSplit, Parallel, Average)
+    blocks = BLOCKS["stream"]
 
     def __init__(
         self, point: Point, act: Callable[[Any, StreamState], Tensor], method: str

@@ -321,13 +321,20 @@ def test_r10_a_language_adapter_stands_below_the_task_adapter():
 
 
 def test_r10_the_method_must_know_the_block():
-    lora = signature("task", method="lora")
-    packs = {slot: [task(f"x/{slot}", requires={}, signature=lora)] for slot in "ab"}
-    wanted = recipe({"a": "x/a", "b": "x/b"}, {"Split": ["a", "b"], "splits": [8, 8]})
-    assert "R10 composition: Split is defined for bottleneck adapters, this is lora" in reason(
-        packs, "a", wanted
+    def both(method, **fields):
+        offers = signature("task", method=method)
+        return {slot: [task(f"x/{slot}", requires={}, signature=offers, **fields)] for slot in "ab"}
+
+    split = recipe({"a": "x/a", "b": "x/b"}, {"Split": ["a", "b"], "splits": [8, 8]})
+    assert "R10 composition: prefix_tuning cannot stand in Split; it can in" in reason(
+        both("prefix_tuning"), "a", split
     )
-    assert chosen(packs, recipe({"a": "x/a", "b": "x/b"}, {"Parallel": ["a", "b"]}))
+    assert chosen(both("lora"), split)
+    mean = recipe({"a": "x/a", "b": "x/b"}, {"Average": ["a", "b"]})
+    assert chosen(both("prefix_tuning", positions=30), mean)
+    uneven = both("prefix_tuning", positions=30)
+    uneven["b"] = both("prefix_tuning", positions=10)["b"]
+    assert "of one length, and here they are [30, 10]" in reason(uneven, "b", mean)
 
 
 def test_r10_the_kind_must_fit_the_place():
