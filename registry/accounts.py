@@ -24,6 +24,7 @@ from registry.models import Account, Adapter, Membership, Token
 from registry.tables import now
 
 Role = Literal["read", "write", "admin"]
+Sight = Literal["public", "theirs", "all"]
 Purpose = Literal["access", "session", "invitation"]
 
 RANK: dict[str, int] = {"read": 1, "write": 2, "admin": 3}
@@ -382,15 +383,27 @@ def visible_to(viewer: Account | None) -> ColumnElement[bool]:
 
     Everything that selects, counts or suggests adapters must use it.
     """
-    present = Adapter.removed_at.is_(None)
+    return in_sight(sight_of(viewer), None if viewer is None else viewer.id)
+
+
+def sight_of(viewer: Account | None) -> Sight:
+    """Return what a viewer sees: what is public, also what is theirs, or everything."""
     if viewer is None:
-        return present & (Adapter.visibility == "public")
-    if viewer.is_operator:
+        return "public"
+    return "all" if viewer.is_operator else "theirs"
+
+
+def in_sight(sight: Sight, viewer: int | ColumnElement[int] | None) -> ColumnElement[bool]:
+    """Return the condition of `visible_to` for a viewer's id, which may be a parameter."""
+    present = Adapter.removed_at.is_(None)
+    if sight == "all":
         return present
-    joined = select(Membership.organisation_id).where(Membership.user_id == viewer.id)
+    if sight == "public":
+        return present & (Adapter.visibility == "public")
+    joined = select(Membership.organisation_id).where(Membership.user_id == viewer)
     return present & or_(
         Adapter.visibility == "public",
-        Adapter.owner_id == viewer.id,
+        Adapter.owner_id == viewer,
         Adapter.owner_id.in_(joined),
     )
 

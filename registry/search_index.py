@@ -6,19 +6,21 @@ the index's query language as such: it becomes words, and each word is quoted.
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sqlalchemy import (
     CTE,
+    BindParameter,
     ColumnElement,
     Double,
     Select,
+    String,
+    bindparam,
     cast,
     column,
     func,
-    literal,
     literal_column,
     select,
     table,
@@ -33,6 +35,9 @@ SHORTEST_PREFIX = 3
 """From this length on the last word may be the beginning of one: "senti" finds "sentiment"."""
 
 
+TYPED: BindParameter[str] = bindparam("typed", type_=String)
+
+
 @dataclass(frozen=True)
 class Terms:
     """What a document must hold: every word, and of each group of facet tokens at least one."""
@@ -44,7 +49,7 @@ class Terms:
         return bool(self.words or self.tokens)
 
 
-class SearchIndex(Protocol):
+class SearchIndex(Hashable, Protocol):
     """How one database finds rows of `search_documents`."""
 
     ranked: int
@@ -59,8 +64,14 @@ class SearchIndex(Protocol):
     def best(self, terms: Terms, visible: ColumnElement[bool]) -> CTE:
         """Return `id` and `score` (smaller is better) of the most popular visible matches."""
 
-    def completing(self, words: Sequence[str]) -> Select[str, str]:
-        """Return names (and titles) that hold the words, the last as a beginning; popular first."""
+    def beginning(self, words: Sequence[str]) -> str:
+        """Return what `completing` takes as `TYPED`: all words, the last as a beginning."""
+
+    def completing(self) -> Sequence[Select[str, str]]:
+        """Return queries for names (and titles) that hold what was `TYPED`, the popular first.
+
+        The first one may not look at all; when it finds too few, the next one does.
+        """
 
 
 def index_of(session: Session) -> SearchIndex:
@@ -116,15 +127,18 @@ class _Sqlite:
             .prefix_with("materialized")
         )
 
-    def completing(self, words: Sequence[str]) -> Select[str, str]:
-        expression = " AND ".join(f'"{word}"' for word in words) + "*"
-        return (
+    def beginning(self, words: Sequence[str]) -> str:
+        return " AND ".join(f'"{word}"' for word in words) + "*"
+
+    def completing(self) -> Sequence[Select[str, str]]:
+        found = (
             select(SearchDocument.name, SearchDocument.title)
-            .where(_FTS_NAMES.c.search_fts_names.op("match")(expression))
+            .where(_FTS_NAMES.c.search_fts_names.op("match")(TYPED))
             .where(_FTS_NAMES.c.rowid == SearchDocument.id)
             # Not by the equal SearchDocument.id: SQLite would fetch every match, to sort them.
             .order_by(_FTS_NAMES.c.rowid)
         )
+        return (found,)
 
 
 _FTS = table("search_fts", column("rowid"), column("search_fts"))
@@ -146,6 +160,8 @@ def _fts5(terms: Terms) -> str:
 
 class _Postgresql:
     ranked = 1_000
+    walked = 4_000
+    """How many of the most popular names are looked at for a beginning, before it is looked up."""
 
     def matching(self, terms: Terms) -> ColumnElement[bool]:
         return (_VECTORS.c.id == SearchDocument.id) & self._holds(terms)
@@ -175,20 +191,35 @@ class _Postgresql:
             select(top.c.id, score.label("score")).join(_VECTORS, _VECTORS.c.id == top.c.id)
         ).cte("best")
 
-    def completing(self, words: Sequence[str]) -> Select[str, str]:
-        query = _tsquery("simple", " & ".join(f"'{_fold(word)}'" for word in words) + ":*")
-        return (
+    def beginning(self, words: Sequence[str]) -> str:
+        return " & ".join(f"'{_fold(word)}'" for word in words) + ":*"
+
+    def completing(self) -> Sequence[Select[str, str]]:
+        # A walk by popularity soon meets a frequent beginning, and a rare one never: it is looked
+        # up. The planner takes every beginning for a frequent one, unless it is asked for twice.
+        first = select(_VECTORS).order_by(_VECTORS.c.id).limit(self.walked).subquery()
+        rare = select(_VECTORS).where(_begins(_VECTORS.c.names), _begins(_VECTORS.c.names))
+        ways = (first, rare.cte().prefix_with("materialized"))
+        return tuple(
             select(SearchDocument.name, SearchDocument.title)
-            .where(_VECTORS.c.id == SearchDocument.id, _VECTORS.c.names.op("@@")(query))
-            .order_by(SearchDocument.id)
+            .where(way.c.id == SearchDocument.id, _begins(way.c.names))
+            .order_by(way.c.id)
+            for way in ways
         )
 
 
 _VECTORS = table("search_fts", column("id"), column("words"), column("names"))
 
 
-def _tsquery(configuration: str, query: str) -> ColumnElement[str]:
-    return func.to_tsquery(literal(configuration).op("::")(literal_column("regconfig")), query)
+def _begins(names: ColumnElement[str]) -> ColumnElement[bool]:
+    return names.op("@@")(_tsquery("simple", TYPED))
+
+
+def _tsquery(
+    configuration: Literal["hub", "simple"], query: str | ColumnElement[str]
+) -> ColumnElement[str]:
+    # A constant: a parameter that is cast would be looked up, and the query parsed, for every row.
+    return func.to_tsquery(literal_column(f"'{configuration}'::regconfig"), query)
 
 
 def _lexemes(words: Sequence[str]) -> list[str]:

@@ -428,6 +428,19 @@ def test_suggestions_complete_a_name_the_popular_ones_first(session, add):
     assert search.suggest(session, "ner", None)[0].title == "German names"
 
 
+def test_every_way_to_complete_a_name_finds_the_same(session, add):
+    """A rare beginning is looked up; on a hub of this size, all are met before that."""
+    for number in range(5):
+        add(f"acme/ner-{number}", downloads=10**number)
+    add("acme/nli", downloads=5)
+    index = search_index.index_of(session)
+    for typed, count in (("n", 6), ("ner", 5), ("acme ner", 5), ("ner 3", 1), ("zz", 0)):
+        asked = {"typed": index.beginning(search_index.words(typed))}
+        found = [session.execute(way, asked).all() for way in index.completing()]
+        assert len(found[0]) == count
+        assert all(each == found[0] for each in found)
+
+
 def test_at_most_eight_are_suggested(session, add):
     for number in range(12):
         add(f"acme/a{number}", version=None)
