@@ -1,44 +1,24 @@
 """A hub on this machine needs no set-up, and is not opened to others by accident."""
 
-import json
-import os
 import signal
 import socket
-import subprocess
-import sys
+from contextlib import ExitStack
 
 import httpx2
 import pytest
 
+from tests.support.serving import serving
+
 
 @pytest.fixture
-def serve(tmp_path, own_settings):
+def serve():
     """Start `hubctl serve`; yields a function that returns the process and what it announced."""
-    running = []
-
-    def start(*words, **environment):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "serve", "--json", *words],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, **environment},
-        )  # fmt: skip
-        running.append(process)
-        lines = []
-        while not lines or lines[-1].rstrip() != "}":
-            line = process.stdout.readline()
-            if not line:
-                raise AssertionError(process.stderr.read())
-            lines.append(line)
-        return process, json.loads("".join(lines))
-
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
+    with ExitStack() as running:
+        yield lambda *words: running.enter_context(serving(*words))
 
 
 def test_one_command_starts_a_hub_and_logs_in(serve, hubctl, tmp_path):
-    _, said = serve("--port", "0", "--data", str(tmp_path / "data"))
+    _, said = serve("--data", str(tmp_path / "data"))
     assert said["data"] == str(tmp_path / "data")
     assert httpx2.get(f"{said['url']}/api/whoami-v2").status_code == 401
     me = hubctl("whoami", "--json").json
@@ -46,7 +26,7 @@ def test_one_command_starts_a_hub_and_logs_in(serve, hubctl, tmp_path):
 
 
 def test_ctrl_c_ends_it_cleanly(serve, tmp_path):
-    process, _ = serve("--port", "0", "--data", str(tmp_path / "data"))
+    process, _ = serve("--data", str(tmp_path / "data"))
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 0
@@ -55,10 +35,10 @@ def test_ctrl_c_ends_it_cleanly(serve, tmp_path):
 
 
 def test_the_same_folder_opens_again_under_another_port(serve, hubctl, tmp_path):
-    first, _ = serve("--port", "0", "--data", str(tmp_path / "data"))
+    first, _ = serve("--data", str(tmp_path / "data"))
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=20)
-    _, said = serve("--port", "0", "--data", str(tmp_path / "data"))
+    _, said = serve("--data", str(tmp_path / "data"))
     assert hubctl("whoami", "--json").json["endpoint"] == said["url"]
 
 
