@@ -6,6 +6,8 @@ Follows: 0004
 Tasks and data sets are data like metrics: anybody who may write adds others.
 """
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -215,7 +217,7 @@ def _fill() -> None:
     _insert("datasets", ("name", "title", "task"), DATASETS)
 
 
-def _insert(name: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _insert(name: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     table = sa.table(name, *map(sa.column, columns))
     op.bulk_insert(table, [dict(zip(columns, row, strict=True)) for row in rows])
 

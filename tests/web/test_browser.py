@@ -167,6 +167,17 @@ def test_escape_closes_the_suggestions_and_enter_searches(visit):
     page.wait_for_url("**/search?q=ner")
 
 
+@pytest.mark.parametrize("path", ["/", "/search?q=ner", "/acme/ner", "/leaderboards"])
+def test_a_slash_leads_to_the_search_field_and_is_typed_in_it(visit, path):
+    page = visit(path)
+    box = page.get_by_role("combobox", name="Search adapters")
+    page.locator("main").focus()
+    page.keyboard.press("/")
+    expect(box).to_be_focused()
+    page.keyboard.type("acme/n")
+    expect(box).to_have_value("acme/n")
+
+
 def test_suggestions_that_fail_leave_a_search_that_works(visit):
     page = visit("/")
     page.route("**/api/v1/suggest*", lambda route: route.abort())

@@ -82,3 +82,22 @@ def test_a_cell_explains_itself_without_scripts(visit):
     expect(page.get_by_text("hubctl pull --task acme/ner@2.0.0 --language sw")).to_be_visible()
     page.get_by_role("link", name="wikiann sw").click()
     expect(page.get_by_role("heading", level=2)).to_have_text("Zero-shot")
+
+
+def test_a_leaderboard_leads_to_adapters_by_score_and_their_order_can_be_changed(visit):
+    page = visit("/leaderboards/board?dataset=wikiann&metric=perplexity", scripts=False)
+    page.get_by_role("link", name="Adapters by their best perplexity on wikiann").click()
+    orders = page.get_by_role("navigation", name="Order")
+    expect(orders.get_by_role("link", name="Score")).to_have_attribute("aria-current", "true")
+    first = page.locator(".hits > li").first
+    expect(first).to_contain_text("acme/ner")
+    expect(first).to_contain_text("score 4.2")
+    orders.get_by_role("link", name="Name").click()
+    expect(page.locator(".hits > li").first).not_to_contain_text("score 4.2")
+    orders.get_by_role("link", name="Score").click()
+    expect(page.locator(".hits > li").first).to_contain_text("score 4.2")
+
+
+def test_a_board_of_set_ups_alone_leads_to_no_order_of_adapters(visit):
+    page = visit("/leaderboards/board?dataset=wikiann&config=sw&language=sw&metric=f1")
+    expect(page.get_by_text("Adapters by their best")).to_have_count(0)

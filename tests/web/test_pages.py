@@ -374,6 +374,22 @@ def test_what_is_published_is_found_and_shown_at_once(tmp_path):
 # --- the same over the API ------------------------------------------------------------------------
 
 
+def test_the_api_sorts_by_score_and_pages_go_on_in_that_order(hub):
+    asked = {"sort": "score", "dataset": "wikiann", "metric": "perplexity", "limit": 2}
+    with hub.client(token="") as client:
+        first = client.get("/api/v1/search", params=asked).json()
+        best, other = first["hits"]
+        assert (best["name"], best["score"], other["score"]) == ("acme/ner", 4.2, None)
+        second = client.get("/api/v1/search", params=asked | {"after": first["next"]}).json()
+        names = {hit["name"] for hit in first["hits"]}
+        assert names.isdisjoint(hit["name"] for hit in second["hits"])
+        for wrong in ({"dataset": None}, {"metric": None}, {"metric": "nothing"}):
+            refused = client.get("/api/v1/search", params=asked | wrong)
+            assert refused.status_code == 422
+        plain = client.get("/api/v1/search", params=asked | {"sort": "name"}).json()
+        assert {hit["score"] for hit in plain["hits"]} == {None}
+
+
 def test_the_api_searches_suggests_and_describes(hub):
     with hub.client(token="") as client:
         found = client.get("/api/v1/search", params={"q": "language", "language": "sw"}).json()

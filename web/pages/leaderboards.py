@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from registry import leaderboards, records
-from registry.schemas import BoardKey, BoardOut, ScoreOut
+from registry.schemas import BoardKey, BoardOut, LeaderboardOut, ScoreOut
 from web.deps import DatabaseSession, OptionalCaller, viewer_of
 from web.pages.rendering import address, page, part_of, score_subject
 
@@ -36,7 +36,7 @@ def get_boards(
 def get_board(key: Asked, session: DatabaseSession, caller: OptionalCaller) -> Response:
     """Rank the scores of one board."""
     board = leaderboards.board(session, key, viewer_of(caller))
-    return page("leaderboard.html", board=board, subjects=_subjects)
+    return page("leaderboard.html", board=board, subjects=_subjects, by_score=_by_score(board))
 
 
 @router.get("/leaderboards/records")
@@ -48,6 +48,14 @@ def get_records(session: DatabaseSession) -> Response:
         tasks=records.tasks(session),
         datasets=records.datasets(session),
     )
+
+
+def _by_score(board: LeaderboardOut) -> str | None:
+    """Return where adapters stand by their own scores, if there are any: not those of set-ups."""
+    entries = [each for group in board.groups for each in (*group.verified, *group.reported)]
+    if all(entry.score.slots for entry in entries):
+        return None
+    return address("/search", sort="score", dataset=board.dataset, metric=board.metric)
 
 
 def board_address(board: BoardOut) -> str:

@@ -1,4 +1,5 @@
-// What pages gain where scripts run: copy buttons, and names completed while they are typed.
+// What pages gain where scripts run: copy buttons, names completed while they are typed, and a key
+// that leads to the search.
 "use strict";
 
 function copyButton(text, label) {
@@ -149,3 +150,11 @@ class Suggestions {
 
 document.querySelectorAll(".copyable").forEach(addCopyButton);
 document.querySelectorAll("[data-suggest]").forEach((input) => new Suggestions(input));
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, textarea, select, [contenteditable]");
+  const field = document.querySelector("[data-suggest]");
+  if (event.key !== "/" || typing || !field || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  field.select();
+});
