@@ -40,6 +40,8 @@ COMMANDS = {
     "remove": "Withdraw a version, or a whole adapter, for good.",
     "rename": "Give an adapter another name, or another owner.",
     "visibility": "Show an adapter to everybody, or to its owner's members alone.",
+    "org": "Show and choose the members of an organisation.",
+    "audit": "Show who changed what of yours, or of an organisation of yours.",
     "convert": "Turn pickled weights into safetensors.",
     "admin": "Look after a hub, on the machine where it runs.",
 }

@@ -207,7 +207,12 @@ def add_member(
     *,
     actor: Account | None = None,
 ) -> None:
-    """Give a user a role in an organisation, in place of the one it had."""
+    """Give a user a role in an organisation, in place of the one it had.
+
+    Raises NotAllowed if nobody would administer it any more.
+    """
+    if role != "admin":
+        _keep_an_administrator(session, organisation, user)
     session.merge(Membership(organisation_id=organisation.id, user_id=user.id, role=role))
     audit.record(session, actor, "member.set", organisation.name, user=user.name, role=role)
     session.flush()
@@ -216,12 +221,24 @@ def add_member(
 def remove_member(
     session: Session, organisation: Account, user: Account, *, actor: Account | None = None
 ) -> None:
-    """End a membership, if there is one."""
+    """End a membership, if there is one. Raises NotAllowed for the last administrator."""
     row = session.get(Membership, (organisation.id, user.id))
     if row is not None:
+        _keep_an_administrator(session, organisation, user)
         session.delete(row)
         audit.record(session, actor, "member.remove", organisation.name, user=user.name)
         session.flush()
+
+
+def _keep_an_administrator(session: Session, organisation: Account, user: Account) -> None:
+    lock(session, organisation)  # two administrators might take leave at the same moment
+    others = select(Membership.user_id).where(
+        Membership.organisation_id == organisation.id, Membership.role == "admin"
+    )
+    if session.scalars(others).all() == [user.id]:
+        raise NotAllowed(
+            f"{user.name} is the only administrator of {organisation.name}; make another one first"
+        )
 
 
 def members(session: Session, organisation: Account) -> list[tuple[Account, Role]]:

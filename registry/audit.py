@@ -26,13 +26,15 @@ def entries(
     actor: str | None = None,
     action: str | None = None,
     subject: str | None = None,
+    owner: str | None = None,
     before: int | None = None,
     limit: int = 50,
 ) -> Sequence[AuditEntry]:
     """Return entries, the newest first.
 
     `action` may be the first part of one (`token`), `subject` the beginning of one (`acme/`);
-    `before` is the id of the last entry of the page before.
+    `owner` is who did it, or to whom or to whose adapters it was done; `before` is the id of the
+    last entry of the page before.
     """
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
     if actor is not None:
@@ -44,6 +46,9 @@ def entries(
         )
     if subject is not None:
         query = query.where(AuditEntry.subject.startswith(subject, autoescape=True))
+    if owner is not None:
+        theirs = AuditEntry.subject.startswith(f"{owner}/", autoescape=True)
+        query = query.where(theirs | (AuditEntry.subject == owner) | (AuditEntry.actor == owner))
     if before is not None:
         query = query.where(AuditEntry.id < before)
     return session.scalars(query).all()

@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from registry import names
 from registry.schemas import (
     AdapterOut,
+    AuditOut,
     BaseIdentity,
     BaseModelIn,
     BaseModelOut,
@@ -32,6 +33,8 @@ from registry.schemas import (
     FitsIn,
     LeaderboardOut,
     MatrixOut,
+    MemberIn,
+    MemberOut,
     MetricIn,
     MetricOut,
     PublishIn,
@@ -314,6 +317,23 @@ class HubClient:
         """`decision` is `approve` or `revoke`."""
         return self._post(f"/api/v1/evaluators/{_path(key)}/{decision}", None, EvaluatorKeyOut)
 
+    # --- accounts -------------------------------------------------------------------------------
+
+    def members(self, organisation: str) -> list[MemberOut]:
+        return self._get(_members(organisation), list[MemberOut])
+
+    def set_member(self, organisation: str, user: str, body: MemberIn) -> list[MemberOut]:
+        path = _members(organisation, user)
+        return self._send_body("PUT", path, body, list[MemberOut])
+
+    def remove_member(self, organisation: str, user: str) -> list[MemberOut]:
+        path = _members(organisation, user)
+        return self._send_body("DELETE", path, None, list[MemberOut])
+
+    def audit(self, owner: str | None = None, **filters: Value) -> list[AuditOut]:
+        """`filters`: action, before, limit. Without an owner, what the caller's account did."""
+        return self._get("/api/v1/audit", list[AuditOut], {"owner": owner, **filters})
+
     # --- search ---------------------------------------------------------------------------------
 
     def search(self, words: str = "", **filters: Value) -> SearchPage:
@@ -393,6 +413,10 @@ def _content(body: BaseModel | None) -> dict[str, Any]:
     # By alias, because the documents call their format `schema`, a word pydantic keeps.
     content = body.model_dump_json(by_alias=True, exclude_none=True)
     return {"content": content, "headers": {"Content-Type": "application/json"}}
+
+
+def _members(organisation: str, *user: str) -> str:
+    return "/".join(["/api/v1/organisations", _path(organisation), "members", *map(_path, user)])
 
 
 def _path(name: str) -> str:

@@ -402,22 +402,26 @@ def refs(session: Session, adapter: Adapter, kind: str) -> Sequence[Ref]:
     ).all()
 
 
-def branch(session: Session, adapter: Adapter, name: str, start: Revision) -> None:
+def branch(
+    session: Session, adapter: Adapter, name: str, start: Revision, account: Account
+) -> None:
     """Create a branch. Raises NameTaken, UploadRefused for a name that cannot be one."""
-    _create_ref(session, adapter, "branch", name, start)
+    _create_ref(session, adapter, "branch", name, start, account)
 
 
-def tag(session: Session, adapter: Adapter, name: str, revision: Revision) -> None:
+def tag(
+    session: Session, adapter: Adapter, name: str, revision: Revision, account: Account
+) -> None:
     """Create a tag that is no version number; those are made by publishing only.
 
     Raises NameTaken, UploadRefused for a name that cannot be one.
     """
     if version_number(name) is not None:
         raise UploadRefused(f"{name} is a version number: publish it instead of tagging")
-    _create_ref(session, adapter, "tag", name, revision)
+    _create_ref(session, adapter, "tag", name, revision, account)
 
 
-def remove_ref(session: Session, adapter: Adapter, kind: str, name: str) -> None:
+def remove_ref(session: Session, adapter: Adapter, kind: str, name: str, account: Account) -> None:
     """Raises RevisionNotFound, NotAllowed for `main` and for tags that stand for versions."""
     number = version_number(name)
     ref = session.get(Ref, (adapter.id, number or name))
@@ -427,6 +431,9 @@ def remove_ref(session: Session, adapter: Adapter, kind: str, name: str) -> None
         raise NotAllowed("the branch main cannot be removed")
     if kind == "tag" and number is not None:
         raise NotAllowed(f"{name} is a published version: version tags never move or go")
+    audit.record(
+        session, account, f"{kind}.remove", adapter.name, name=name, revision=ref.revision_id
+    )
     session.delete(ref)
     session.flush()
 
@@ -452,13 +459,19 @@ def check_ref_name(name: str) -> None:
 
 
 def _create_ref(
-    session: Session, adapter: Adapter, kind: str, name: str, revision: Revision
+    session: Session,
+    adapter: Adapter,
+    kind: str,
+    name: str,
+    revision: Revision,
+    account: Account,
 ) -> None:
     check_ref_name(name)
     lock(session, adapter)
     if session.get(Ref, (adapter.id, name)) is not None:
         raise NameTaken(name)
     point(session, adapter, kind, name, revision)
+    audit.record(session, account, f"{kind}.create", adapter.name, name=name, revision=revision.id)
 
 
 def _revision_id(session: Session, adapter: Adapter, text: str) -> str | None:

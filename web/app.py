@@ -10,6 +10,7 @@ from registry.blobs import open_blobs
 from registry.downloads import DownloadCounter
 from registry.settings import Settings
 from web import errors, health, metrics, pages
+from web.api import accounts as members
 from web.api import adapters, base_models, matrix, records, resolve, scores, search, versions
 from web.hub import accounts, commits, downloads, lfs, listing, repos, trees
 from web.metrics import Metrics
@@ -33,6 +34,7 @@ ROUTERS = (
     matrix.router,
     scores.router,
     records.router,
+    members.router,
     adapters.router,
     search.router,
     pages.router,

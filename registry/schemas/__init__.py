@@ -4,6 +4,7 @@ Shared by the server and the command line; imports nothing but pydantic. Documen
 (`Lock`, `HubAdapterFile`) forbid unknown fields, so that a misspelt one is an error, not a silence.
 """
 
+from registry.schemas.accounts import AuditOut, MemberIn, MemberOut
 from registry.schemas.api import (
     AdapterOut,
     BaseModelIn,
@@ -68,6 +69,7 @@ from registry.schemas.search import FacetValue, SearchHit, SearchPage, Suggestio
 
 __all__ = [
     "AdapterOut",
+    "AuditOut",
     "BaseIdentity",
     "BaseModelIn",
     "BaseModelOut",
@@ -103,6 +105,8 @@ __all__ = [
     "MatrixOut",
     "MatrixRow",
     "MatrixScore",
+    "MemberIn",
+    "MemberOut",
     "MetricIn",
     "MetricOut",
     "Need",

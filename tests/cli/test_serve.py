@@ -42,6 +42,22 @@ def test_the_same_folder_opens_again_under_another_port(serve, hubctl, tmp_path)
     assert hubctl("whoami", "--json").json["endpoint"] == said["url"]
 
 
+def test_the_metrics_of_several_processes_are_those_of_the_hub(tmp_path):
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    data, shared = str(tmp_path / "data"), {"PROMETHEUS_MULTIPROC_DIR": str(counts)}
+    with ExitStack() as running:
+        hubs = [running.enter_context(serving("--data", data, **shared))[1] for _ in range(2)]
+        for hub, number in zip(hubs, (1, 2), strict=True):
+            for _ in range(number):
+                httpx2.get(f"{hub['url']}/api/v1/tasks").raise_for_status()
+        for hub in hubs:
+            shown = httpx2.get(f"{hub['url']}/metrics").text
+            line = 'hub_requests_total{method="GET",route="/api/v1/tasks",status="200"} 3.0'
+            assert line in shown.splitlines()
+            assert 'hub_request_seconds_count{method="GET",route="/api/v1/tasks"} 3.0' in shown
+
+
 def test_a_taken_port_is_said_before_anything_is_made(hubctl, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

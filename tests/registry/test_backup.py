@@ -5,15 +5,18 @@ import json
 import threading
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry import backup, base_models, db, gc, publish, revisions, scores, scrub, search
 from registry.blobs import FolderBlobs
+from registry.blobs.bucket import BucketBlobs
 from registry.errors import BackupFailed
-from registry.models import Account, Adapter
+from registry.models import Account, Adapter, Version
 from registry.schemas import ScoreIn
 from tests.registry.test_publish import REGISTRATION, folder, upload
 from tests.support import databases
+from tests.support.buckets import s3_bucket
 
 
 def push(session, blobs, number, adapter=None):
@@ -77,6 +80,30 @@ def test_a_restored_hub_holds_the_same_whatever_its_database(
         ana = session.query(Account).one()
         found = search.search(session, search.SearchQuery(text="number"), ana)
         assert [hit.name for hit in found.hits] == ["ana/ner"]
+
+
+def test_a_hub_moves_from_a_folder_to_a_bucket_and_back(hub, blobs, target, elsewhere, tmp_path):
+    made = backup.back_up(hub, blobs, target)
+    again, here = tmp_path / "again", FolderBlobs(tmp_path / "here")
+    with s3_bucket() as new_bucket:
+        bucket = BucketBlobs(new_bucket())
+        assert backup.restore(target, elsewhere, bucket) == made
+        assert scrub.scrub(elsewhere, bucket).faults == []
+        with db.sessions(elsewhere).begin() as session:
+            assert push(session, bucket, 2).version.number == "1.0.1"
+        later = backup.back_up(elsewhere, bucket, again)
+        bucket.delete(next(iter(bucket.entries())).sha256)
+        with pytest.raises(BackupFailed, match="missing or damaged"):
+            backup.back_up(elsewhere, bucket, tmp_path / "third")
+    assert later.blobs > made.blobs
+    assert backup.verify(again) == later
+    url = f"sqlite:///{tmp_path / 'back' / 'hub.sqlite3'}"
+    with databases.opened(url) as back:
+        backup.restore(again, back, here)
+        assert scrub.scrub(back, here).faults == []
+        with db.reading_sessions(back).begin() as session:
+            numbers = session.scalars(select(Version.number).order_by(Version.id)).all()
+    assert numbers == ["1.0.0", "1.0.1"]
 
 
 def test_a_restored_hub_goes_on(hub, blobs, target, elsewhere, tmp_path):

@@ -124,7 +124,7 @@ def test_a_draft_goes_only_when_nobody_writes_it(engine, tmp_path):
 
 def test_a_revision_that_others_build_on_stays(engine, session, blobs, adapter):
     first = upload(session, blobs, adapter, folder(), "incoming/1")
-    revisions.branch(session, adapter, "kept", first)
+    revisions.branch(session, adapter, "kept", first, adapter.owner)
     session.commit()
     assert gc.collect(engine, blobs, NOW) == gc.Collected(branches=1)
     session.expire_all()

@@ -145,8 +145,8 @@ def test_what_is_not_accepted_changes_nothing(session, adapter, commit):
 
 def test_tags_and_branches_stand_for_revisions(session, adapter, commit):
     first = commit({"README.md": "x"})
-    revisions.branch(session, adapter, "feat/x", first)
-    revisions.tag(session, adapter, "best", first)
+    revisions.branch(session, adapter, "feat/x", first, adapter.owner)
+    revisions.tag(session, adapter, "best", first, adapter.owner)
     second = commit({"README.md": "y"}, "feat/x")
 
     assert revisions.resolve_revision(session, adapter, "feat/x") is second
@@ -154,8 +154,8 @@ def test_tags_and_branches_stand_for_revisions(session, adapter, commit):
     assert revisions.resolve_revision(session, adapter, "best") is first
     for name in ("best", "feat/x"):
         with pytest.raises(NameTaken):
-            revisions.branch(session, adapter, name, first)
-    revisions.remove_ref(session, adapter, "branch", "feat/x")
+            revisions.branch(session, adapter, name, first, adapter.owner)
+    revisions.remove_ref(session, adapter, "branch", "feat/x", adapter.owner)
     with pytest.raises(RevisionNotFound):
         revisions.resolve_revision(session, adapter, "feat/x")
 
@@ -163,18 +163,18 @@ def test_tags_and_branches_stand_for_revisions(session, adapter, commit):
 @pytest.mark.parametrize("name", ["", "a b", "-x", "a..b", "a//b", "x/", "0" * 40, "a" * 101])
 def test_some_names_cannot_be_tags(session, adapter, commit, name):
     with pytest.raises(UploadRefused, match="cannot name a branch or tag"):
-        revisions.tag(session, adapter, name, commit({"README.md": "x"}))
+        revisions.tag(session, adapter, name, commit({"README.md": "x"}), adapter.owner)
 
 
 def test_main_and_version_tags_stay(session, adapter, commit):
     revision = commit({"README.md": "x"})
     with pytest.raises(UploadRefused, match=r"v1\.0\.0 is a version number"):
-        revisions.tag(session, adapter, "v1.0.0", revision)
+        revisions.tag(session, adapter, "v1.0.0", revision, adapter.owner)
     revisions.point(session, adapter, "tag", "1.0.0", revision)  # as publishing does
     with pytest.raises(NotAllowed, match="never move or go"):
-        revisions.remove_ref(session, adapter, "tag", "1.0.0")
+        revisions.remove_ref(session, adapter, "tag", "1.0.0", adapter.owner)
     with pytest.raises(NotAllowed, match="main"):
-        revisions.remove_ref(session, adapter, "branch", "main")
+        revisions.remove_ref(session, adapter, "branch", "main", adapter.owner)
 
 
 def test_last_changes_are_found_for_files_and_folders(session, commit):

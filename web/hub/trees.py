@@ -89,19 +89,20 @@ def create_branch(
     adapter: WritableAdapter,
     branch: Quoted,
     session: DatabaseSession,
+    caller: RequiredCaller,
     body: BranchIn | None = None,
 ) -> dict[str, bool]:
     start = body.startingPoint if body is not None else None
     revision = revisions.resolve_revision(session, adapter, start or revisions.MAIN)
-    revisions.branch(session, adapter, branch, revision)
+    revisions.branch(session, adapter, branch, revision, caller.account)
     return {"success": True}
 
 
 @router.delete("/branch/{branch}")
 def delete_branch(
-    adapter: WritableAdapter, branch: Quoted, session: DatabaseSession
+    adapter: WritableAdapter, branch: Quoted, session: DatabaseSession, caller: RequiredCaller
 ) -> dict[str, bool]:
-    revisions.remove_ref(session, adapter, "branch", branch)
+    revisions.remove_ref(session, adapter, "branch", branch, caller.account)
     return {"success": True}
 
 
@@ -132,7 +133,7 @@ def create_tag(
         adapter = writing.get_one(Adapter, adapter.id)
         if checked is None:
             target = revisions.resolve_revision(writing, adapter, target.id)
-            revisions.tag(writing, adapter, body.tag, target)
+            revisions.tag(writing, adapter, body.tag, target, account)
             return {"success": True}
         published = publish.publish_revision(
             writing, store, adapter, target.id, number, account, checked=checked
@@ -142,8 +143,10 @@ def create_tag(
 
 
 @router.delete("/tag/{tag}")
-def delete_tag(adapter: WritableAdapter, tag: Quoted, session: DatabaseSession) -> dict[str, bool]:
-    revisions.remove_ref(session, adapter, "tag", tag)
+def delete_tag(
+    adapter: WritableAdapter, tag: Quoted, session: DatabaseSession, caller: RequiredCaller
+) -> dict[str, bool]:
+    revisions.remove_ref(session, adapter, "tag", tag, caller.account)
     return {"success": True}
 
 
