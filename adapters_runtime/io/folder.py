@@ -66,41 +66,34 @@ def description(model: "PreTrainedModel", name: str | None) -> dict[str, Any]:
 
 @dataclass
 class Prepared:
-    """An adapter that was read, checked and built, but that nobody can see yet."""
+    """An adapter that was read and checked, but that nobody can see yet."""
 
     bank: AdapterBank
-    temporary: str
     name: str
+    hidden: str
+    """Where it waits: in an adapter of this name, or, if that is its own, in `tensors`."""
+    tensors: dict[str, Tensor]
+    """Under the names of `saved_tensors`."""
     info: AdapterInfo
     head: heads.ReadHead | None
 
     def install(self) -> str:
         """Give the adapter its name, in the place of one that has it; this cannot fail."""
-        if self._fits_the_old():
-            # Compiled models go on with the modules that they know, and are not compiled again.
-            new = self.bank.saved_tensors(self.temporary)
-            self.bank.fill(self.name, {k.replace(self.temporary, self.name): t for k, t in new})
-            self.bank.remove(self.temporary)
+        if self.hidden == self.name:
+            self.bank.fill(self.name, self.tensors)
             self.bank.freeze(self.name)
         else:
             if self.name in self.bank.configs:
                 self.bank.remove(self.name)
-            self.bank.rename(self.temporary, self.name)
+            self.bank.rename(self.hidden, self.name)
         self.bank.info[self.name] = self.info
         if self.head is not None:
             self.head.install()
         return self.name
 
-    def _fits_the_old(self) -> bool:
-        """Return whether the adapter of that name has room for the weights of this one."""
-        bank = self.bank
-        if bank.configs.get(self.name) != bank.configs[self.temporary]:
-            return False
-        shared = any(self.name in names for names in bank.sharing.values())
-        return not shared and merging.merged(bank) != self.name
-
     def discard(self) -> None:
-        self.bank.remove(self.temporary)
+        if self.hidden != self.name:
+            self.bank.remove(self.hidden)
 
 
 def prepare(
@@ -121,8 +114,8 @@ def prepare(
     name = load_as or saved_name
     if "peft_type" in document:
         config, tensors = peft.read(model, source, document, name, with_head=with_head)
-        temporary = _build(bank, config, tensors, name, source)
-        return Prepared(bank, temporary, name, AdapterInfo(), None)
+        hidden = _make_room(bank, config, tensors, name, source)
+        return Prepared(bank, name, hidden, tensors, AdapterInfo(), None)
     hub, origin = _optional(source / files.HUB), _optional(source / files.ORIGIN)
     if hub and not allow_base_mismatch:
         casts = _optional(source / files.HUB_BASE).get("aliases", [])
@@ -130,10 +123,9 @@ def prepare(
     head = heads.read(model, source, saved_name, name, id2label) if with_head else None
     tensors = keys.normalise(_read_weights(source), bank.architecture, saved_name, name)
     config = config or _config(document, bank.configs.get(name))
-    temporary = _build(bank, config, tensors, name, source)
-    bank.leave_out(temporary, leave_out)
+    hidden = _make_room(bank, config, tensors, name, source, leave_out)
     info = replace(hub_files.read_info(hub, origin), dropped_layers=tuple(leave_out))
-    return Prepared(bank, temporary, name, info, head)
+    return Prepared(bank, name, hidden, tensors, info, head)
 
 
 def refill(model: "PreTrainedModel", source: Path, name: str) -> None:
@@ -150,21 +142,43 @@ def refill(model: "PreTrainedModel", source: Path, name: str) -> None:
     bank.fill(name, tensors)
 
 
-def _build(
-    bank: AdapterBank, config: AdapterConfig, tensors: dict[str, Tensor], name: str, source: Path
+def _make_room(
+    bank: AdapterBank,
+    config: AdapterConfig,
+    tensors: dict[str, Tensor],
+    name: str,
+    source: Path,
+    leave_out: Collection[int] = (),
 ) -> str:
-    """Build the adapter under a name nobody can ask for, or raise and leave nothing behind."""
-    temporary = f"\0{name}"
-    bank.add(temporary, config)
-    own = dict(bank.saved_tensors(temporary))
+    """Return the name of the adapter that the tensors fit into, or raise and leave nothing behind.
+
+    It is a new one under a name that nobody can ask for, unless the model has one of this name with
+    room for them: a compiled model then goes on with the modules it knows, and is not compiled
+    again.
+    """
+    if not leave_out and _has_room(bank, config, name):
+        check_tensors(tensors, dict(bank.saved_tensors(name)), str(source))
+        return name
+    hidden = f"\0{name}"
+    bank.add(hidden, config)
+    own = dict(bank.saved_tensors(hidden))
     try:
-        found = {key.replace(temporary, name): tensor for key, tensor in own.items()}
+        found = {key.replace(hidden, name): tensor for key, tensor in own.items()}
         check_tensors(tensors, found, str(source))
     except TensorMismatch:
-        bank.remove(temporary)
+        bank.remove(hidden)
         raise
-    bank.fill(temporary, {key: tensors[key.replace(temporary, name)] for key in own})
-    return temporary
+    bank.fill(hidden, {key: tensors[key.replace(hidden, name)] for key in own})
+    bank.leave_out(hidden, leave_out)
+    return hidden
+
+
+def _has_room(bank: AdapterBank, config: AdapterConfig, name: str) -> bool:
+    """Return whether the adapter of that name could take over another one's weights."""
+    if bank.configs.get(name) != config:
+        return False
+    shared = any(name in names for names in bank.sharing.values())
+    return not shared and merging.merged(bank) != name
 
 
 def _config(document: dict[str, Any], present: AdapterConfig | None) -> AdapterConfig:

@@ -120,18 +120,20 @@ class _Parts:
         heads = [
             head_folder.prepare(self.model, self.folder / slot, slot)[1] for slot in self.heads
         ]
-        hidden: list[Prepared | fusions.Prepared] = []
+        adapters: dict[str, Prepared] = {}
+        fused: list[fusions.Prepared] = []
         try:
-            hidden.extend(self._prepare(slot) for slot in self.setup.flatten())
+            for slot in self.setup.flatten():
+                adapters[slot] = self._prepare(slot)
             for slot, block in self.fusions.items():
-                members = {member: f"\0{member}" for member in map(_member, block)}
-                hidden.append(fusions.prepare(self.model, self.folder / slot, slot, members))
+                members = {member: adapters[member].hidden for member in map(_member, block)}
+                fused.append(fusions.prepare(self.model, self.folder / slot, slot, members))
             self._install_tables(tables)
         except Exception:
-            for part in reversed(hidden):
+            for part in (*fused, *adapters.values()):
                 part.discard()
             raise
-        for part in hidden:
+        for part in (*adapters.values(), *fused):
             part.install()
         for head in heads:
             head.install()
