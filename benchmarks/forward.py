@@ -29,7 +29,7 @@ def run(rounds: int) -> None:
     with sides.workers() as asked:
         pairs = sides.able("forward", ("base", *NAMES), asked)
         counts = sides.counted("forward", pairs, asked)
-        times = sides.timed("forward", pairs, asked, rounds)
+        times = sides.timed("forward", sides.over_base(pairs), asked, rounds)
     heading("Forward pass, {} x {} tokens".format(*shapes.FORWARD), rounds)
     against_base(NAMES, times, BARS)
     added(NAMES, counts)

@@ -11,7 +11,7 @@ def run(rounds: int) -> None:
     with sides.workers() as asked:
         pairs = sides.able("fusion", ("base", *NAMES), asked)
         counts = sides.counted("fusion", pairs, asked)
-        times = sides.timed("fusion", pairs, asked, rounds)
+        times = sides.timed("fusion", sides.over_base(pairs), asked, rounds)
     heading("Fusion of seq_bn, {} x {} tokens".format(*shapes.FUSION), rounds)
     against_base(NAMES, times, {"base again": "(A/A)", "Fuse 8": "1.40"})
     added(NAMES, counts)

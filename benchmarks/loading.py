@@ -16,11 +16,11 @@ NAMES = ("first", "first seq_bn", "first, base hashed and compared", *shapes.LOA
 def run(rounds: int) -> None:
     with sides.workers() as asked:
         pairs = sides.able("loading", NAMES, asked)
-        times = sides.timed("loading", pairs, asked, rounds)
+        times = sides.timed("loading", [(pair,) for pair in pairs], asked, rounds)
     heading("Load and activate a LoRA, BERT-base size", rounds)
     rows = []
     for name in NAMES:
-        cells = [times.get((library, name)) for library in HEADINGS]
+        cells = [times.get(((library, name),)) for library in HEADINGS]
         rows.append(
             [name, BARS.get(name, ""), *["" if c is None else milliseconds(c) for c in cells]]
         )

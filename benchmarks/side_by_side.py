@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,14 @@ import numpy as np
 from benchmarks.environments import python_of
 
 LIBRARIES = ("ours", "peft", "adapters")
-Times = Mapping[tuple[str, str], np.ndarray]
-"""(library, scenario) -> CPU seconds per round."""
-Counts = Mapping[tuple[str, str], tuple[int, int]]
-"""(library, scenario) -> operations and multiply-adds."""
+Pair = tuple[str, str]
+"""A library and a scenario."""
+Group = tuple[Pair, ...]
+"""What is compared with one another."""
+Times = Mapping[Group, np.ndarray]
+"""Group -> CPU seconds, (rounds, members of the group)."""
+Counts = Mapping[Pair, tuple[int, int]]
+"""Pair -> operations and multiply-adds."""
 
 
 class Worker:
@@ -56,8 +60,8 @@ def workers(libraries: Iterable[str] = LIBRARIES) -> Iterator[dict[str, Worker]]
         yield started
 
 
-def able(suite: str, names: Iterable[str], asked: dict[str, Worker]) -> list[tuple[str, str]]:
-    """Return (library, scenario) of all that libraries can do; each is done once, unmeasured."""
+def able(suite: str, names: Iterable[str], asked: dict[str, Worker]) -> list[Pair]:
+    """Return all that libraries can do; each is done once, unmeasured."""
     return [
         (library, name)
         for name in names
@@ -66,18 +70,31 @@ def able(suite: str, names: Iterable[str], asked: dict[str, Worker]) -> list[tup
     ]
 
 
-def timed(suite: str, pairs: list[tuple[str, str]], asked: dict[str, Worker], rounds: int) -> Times:
-    """Return CPU seconds; in a round every pair has its turn once, in an order of chance."""
-    times: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
+def over_base(pairs: Iterable[Pair]) -> list[Group]:
+    """Return groups of two: each scenario, and the base of the same library."""
+    return [(pair, (pair[0], "base")) for pair in pairs if pair[1] != "base"]
+
+
+def timed(suite: str, groups: Sequence[Group], asked: dict[str, Worker], rounds: int) -> Times:
+    """Return CPU seconds; in a round every group has its turn once, in an order of chance.
+
+    The members of a group follow one another directly, so that what slows the machine down for a
+    while slows down all of them.
+    """
+    times: dict[Group, list[list[float]]] = {group: [] for group in groups}
     rng = np.random.default_rng(0)
     for _ in range(rounds):
-        for index in rng.permutation(len(pairs)):
-            library, name = pairs[index]
-            times[library, name].append(asked[library].ask(suite, name, "seconds"))
-    return {pair: np.array(values) for pair, values in times.items()}
+        for turn in rng.permutation(len(groups)):
+            group = groups[turn]
+            seconds = [0.0] * len(group)
+            for member in rng.permutation(len(group)):
+                library, name = group[member]
+                seconds[member] = asked[library].ask(suite, name, "seconds")
+            times[group].append(seconds)
+    return {group: np.array(values) for group, values in times.items()}
 
 
-def counted(suite: str, pairs: list[tuple[str, str]], asked: dict[str, Worker]) -> Counts:
+def counted(suite: str, pairs: Iterable[Pair], asked: dict[str, Worker]) -> Counts:
     return {
         (library, name): tuple(asked[library].ask(suite, name, "counts")) for library, name in pairs
     }

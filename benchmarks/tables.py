@@ -30,12 +30,8 @@ def against_base(names: Iterable[str], times: Times, bars: Mapping[str, str]) ->
     """Print CPU time over that of the same library's own base, round by round."""
     rows = []
     for name in names:
-        cells = [
-            interval(times[library, name], times[library, "base"])
-            if (library, name) in times
-            else ""
-            for library in LIBRARIES
-        ]
+        groups = [((library, name), (library, "base")) for library in LIBRARIES]
+        cells = [interval(times[group]) if group in times else "" for group in groups]
         rows.append([name, bars.get(name, ""), *cells])
     table(["CPU time / base", "bar", *HEADINGS.values()], rows)
 
@@ -60,8 +56,9 @@ def _added(count: tuple[int, int], base: tuple[int, int]) -> str:
     return f"{count[0] - base[0]:+d} / {percent:+.2f} %"
 
 
-def interval(times: np.ndarray, base: np.ndarray) -> str:
-    median, low, high = ratio(times, base)
+def interval(times: np.ndarray, of: int = 0, over: int = 1) -> str:
+    """Return the ratio of two members of a group, whose times are (rounds, members)."""
+    median, low, high = ratio(times[:, of], times[:, over])
     return f"{median:.3f} [{low:.3f}, {high:.3f}]"
 
 

@@ -1,34 +1,41 @@
 """What a training step costs: forward, backward and AdamW of an adapter in a frozen base."""
 
+import numpy as np
+
 from benchmarks import side_by_side as sides
-from benchmarks.tables import HEADINGS, added, against_base, heading, interval, table
+from benchmarks.tables import added, heading, interval, table
 from benchmarks.workers import shapes
 
 NAMES = ("LoRA r=8 q,v", "(IA)³", "prefix 30", "seq_bn", "double_seq_bn", "par_bn", "Compacter")
 AGAIN = f"{NAMES[0]} again"
+AA = (("ours", AGAIN), ("ours", NAMES[0]))
 
 
 def run(rounds: int) -> None:
     with sides.workers() as asked:
         pairs = sides.able("training", ("base", *NAMES), asked)
-        pairs += [("ours", AGAIN)]
-        asked["ours"].ask("training", AGAIN, "seconds")
+        pairs += sides.able("training", [AGAIN], {"ours": asked["ours"]})
         counts = sides.counted("training", pairs, asked)
-        times = sides.timed("training", pairs, asked, rounds)
+        groups = [_group(name, pairs) for name in ("base", *NAMES)]
+        times = sides.timed("training", [AA, *groups], asked, rounds)
     heading("Training step, {} x {} tokens".format(*shapes.TRAINING), rounds)
-    against_base(NAMES, times, {})
-    print("\nOurs over each peer's, round by round (bar: 1.00 of the faster one):\n")
-    table(["CPU time, ours / peer's", "PEFT", "`adapters`"], _against_peers(times))
+    print("Ours over each peer's, round by round (bar: 1.00 of the faster one):\n")
+    rows = [["A/A: LoRA again / LoRA, both ours", *[interval(times[AA])] * 2]]
+    rows += [_against_peers(group, times[group]) for group in groups]
+    table(["CPU time, ours / peer's", "PEFT", "`adapters`"], rows)
     added(NAMES, counts)
 
 
-def _against_peers(times: sides.Times) -> list[list[str]]:
-    same = [interval(times["ours", AGAIN], times["ours", NAMES[0]])] * 2
-    rows = [["A/A: LoRA again / LoRA, both ours", *same]]
-    for name in ("base", *NAMES):
-        label = "forward pass of the base" if name == "base" else name
-        peers = [(peer, name) for peer in HEADINGS if peer != "ours"]
-        rows.append(
-            [label, *[interval(times["ours", name], times[p]) if p in times else "" for p in peers]]
-        )
-    return rows
+def _group(name: str, pairs: list[sides.Pair]) -> sides.Group:
+    return tuple((library, name) for library in sides.LIBRARIES if (library, name) in pairs)
+
+
+def _against_peers(group: sides.Group, times: np.ndarray) -> list[str]:
+    name = group[0][1]
+    places = {library: place for place, (library, _) in enumerate(group)}
+    cells = [
+        interval(times, 0, places[peer]) if peer in places else ""
+        for peer in sides.LIBRARIES
+        if peer != "ours"
+    ]
+    return ["forward pass of the base" if name == "base" else name, *cells]

@@ -129,9 +129,7 @@ class OwnBiasPoint(AddressedPoint):
             raise ConfigError(f"{self.path} has no bias that another one could stand in for")
         return OwnBias(bias)
 
-    def together(
-        self, children: Sequence[Child], choice: tuple[int, ...], state: LinearState
-    ) -> LinearState | None:
+    def _side_by_side(self, children: Sequence[Child], state: LinearState) -> None:
         return None  # a bias is no product
 
 

@@ -4,11 +4,13 @@ Hooks capture r on its way into the sub-block and replace h, the output of the s
 module, so that the model's own addition (and norm) finishes the job.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from adapters_runtime.architectures import ResidualSite
 from adapters_runtime.composition import (
@@ -29,7 +31,11 @@ from adapters_runtime.inject.stacks import index, may_stack, stacked
 from adapters_runtime.meaning import BLOCKS
 from adapters_runtime.methods.base import tensors_behind
 from adapters_runtime.methods.bottleneck import Bottleneck
+from adapters_runtime.methods.folded_fusion import FoldedFusion
 from adapters_runtime.methods.fusion import AdapterFusion
+
+FOLDED_FROM = 2**20
+"""Multiply-adds of one (width, width) product from which fusions are folded."""
 
 
 class ResidualState(NamedTuple):
@@ -170,12 +176,8 @@ class BottleneckPoint(Point, Place[ResidualState]):
         self, children: Sequence[Child], choice: tuple[int, ...], state: ResidualState
     ) -> ResidualState | None:
         """Multiply each row by its own matrices, where all bottlenecks are of one form."""
-        held = [child for child in children if isinstance(child, str) and self.holds(child)]
-        adapters = [self._bottleneck(name) for name in held]
-        tensors = [tensor for adapter in adapters for tensor in tensors_behind(adapter)]
-        if state.complete or state.h.dim() != 3 or not may_stack(tensors):
-            return None
-        stack = self.stacks.get(tuple(children), tensors, lambda: self._stack(children, adapters))
+        adapters = self._held(children)
+        stack = self._kept(children, adapters, state, lambda: self._stack(children, adapters))
         if stack is None:
             return None
         down, down_bias, up, up_bias = (part[index(choice, state.h.device)] for part in stack)
@@ -183,6 +185,45 @@ class BottleneckPoint(Point, Place[ResidualState]):
         low = adapters[0].activation(torch.baddbmm(down_bias, x, down))
         h = residual + torch.baddbmm(up_bias, low, up)
         return ResidualState(h, state.r, self._completes(adapters[0]))
+
+    def averaged(self, block: Average, state: ResidualState) -> ResidualState | None:
+        """Take alike bottlenecks for one that is as wide as all of them."""
+        adapters = self._held(block)
+        # The residual, which all have in common, is averaged too.
+        if len(adapters) < len(block) or not math.isclose(sum(block.weights), 1.0, rel_tol=1e-6):
+            return None
+        wide = self._kept([block], adapters, state, lambda: self._wide(block, adapters))
+        if wide is None:
+            return None
+        x, residual = self._prepare(adapters[0], state)
+        low = adapters[0].activation(F.linear(x, *wide[:2]))
+        h = residual + F.linear(low, *wide[2:])
+        return ResidualState(h, state.r, self._completes(adapters[0]))
+
+    def _held(self, children: Iterable[Child]) -> list[Bottleneck]:
+        names = (child for child in children if isinstance(child, str))
+        return [self._bottleneck(name) for name in names if self.holds(name)]
+
+    def _kept(
+        self,
+        children: Sequence[Child],
+        adapters: Sequence[Bottleneck],
+        state: ResidualState,
+        build: Callable[[], tuple[Tensor, ...] | None],
+    ) -> tuple[Tensor, ...] | None:
+        tensors = [tensor for adapter in adapters for tensor in tensors_behind(adapter)]
+        if state.complete or state.h.dim() != 3 or not may_stack(tensors):
+            return None
+        return self.stacks.get(tuple(children), tensors, build)
+
+    def _wide(self, block: Average, adapters: Sequence[Bottleneck]) -> tuple[Tensor, ...] | None:
+        """Return the weights and biases, as torch keeps them, of one bottleneck for all."""
+        if (stack := self._stack(block.children, adapters)) is None:
+            return None
+        down, down_bias, up, up_bias = stack
+        weights = up.new_tensor(block.weights)[:, None, None]
+        up, up_bias = (up * weights).flatten(0, 1), (up_bias * weights).sum(dim=(0, 1))
+        return down.mT.flatten(0, 1), down_bias.flatten(), up.t().contiguous(), up_bias
 
     def _stack(
         self, children: Sequence[Child], adapters: Sequence[Bottleneck]
@@ -222,18 +263,51 @@ class BottleneckPoint(Point, Place[ResidualState]):
         last = self._bottleneck(_last(members[-1]))
         x, residual = self._prepare(last, state)
         query = state.h if fusion.config.query_before_ln and not last.config.is_parallel else x
-        outputs = [
-            self._bottleneck(child).project(x)  # alike ones read the same, so it is made once
-            if isinstance(child, str) and self._bottleneck(child).form == last.form
-            else self._output(child, state)
-            for child in members
-        ]
-        fused = fusion(query, outputs, residual)
+        folded = self._folded(block.name, members, fusion, residual)
+        if folded is not None:
+            fused = folded(last.activation, x, query, residual)
+        else:
+            fused = fusion(query, self._outputs(members, last, x, state), residual)
         recording = self.activations.recording()
         if recording is not None:
             assert self.layer is not None
             recording.add(FUSION, block.name, self.layer, self.site.key, fused.attention)
         return ResidualState(fused.mixture, state.r, self._completes(last))
+
+    def _folded(
+        self, name: str, members: Sequence[Child], fusion: AdapterFusion, residual: Tensor
+    ) -> FoldedFusion | None:
+        """Return the fusion with its members in it, where they are plain and nothing trains.
+
+        Where little is computed, little is saved, and results stay those of the plain order.
+        """
+        if residual.numel() * self.width < FOLDED_FROM:
+            return None
+        adapters = [self._bottleneck(child) for child in members if isinstance(child, str)]
+        tensors = [t for module in (*adapters, fusion) for t in tensors_behind(module)]
+        plain = len(adapters) == len(members) and residual.dim() == 3 and not fusion.training
+        narrowed = torch.is_autocast_enabled(residual.device.type)
+        if not plain or narrowed or not may_stack(tensors) or residual.dtype != tensors[0].dtype:
+            return None
+
+        def fold() -> FoldedFusion | None:
+            stack = self._stack(members, adapters)
+            return None if stack is None else FoldedFusion.of(fusion, *stack)
+
+        found = self.stacks.get((name, *members), tensors, fold)
+        assert found is None or isinstance(found, FoldedFusion)
+        return found
+
+    def _outputs(
+        self, members: Sequence[Child], last: Bottleneck, x: Tensor, state: ResidualState
+    ) -> list[Tensor]:
+        """Return what each member gives before its residual."""
+        return [
+            self._bottleneck(child).project(x)  # alike ones read the same, so it is made once
+            if isinstance(child, str) and self._bottleneck(child).form == last.form
+            else self._output(child, state)
+            for child in members
+        ]
 
     def _output(self, child: AdapterCompositionBlock | str, state: ResidualState) -> Tensor:
         """Return what an adapter, or the last one of a stack, gives before its residual."""

@@ -67,6 +67,10 @@ class Place(ABC, Generic[State]):
         """
         return None
 
+    def averaged(self, block: Average, state: State) -> State | None:
+        """Return the average in as few products as one adapter takes; None where that cannot be."""
+        return None
+
     def fuse(self, block: Fuse, state: State) -> State:
         raise UnsupportedComposition(self.method, "Fuse", [b.__name__ for b in self.blocks])
 
@@ -92,8 +96,15 @@ def evaluate(place: Place[State], block: AdapterCompositionBlock | str, state: S
     if isinstance(block, Fuse):
         return place.fuse(block, state)
     if isinstance(block, Average):
-        return place.mean([evaluate(place, child, state) for child in block], block.weights)
+        return _average(place, block, state)
     return _by_shares(place, block, state)
+
+
+def _average(place: Place[State], block: Average, state: State) -> State:
+    averaged = place.averaged(block, state)
+    if averaged is not None:
+        return averaged
+    return place.mean([evaluate(place, child, state) for child in block], block.weights)
 
 
 def _by_shares(place: Place[State], block: AdapterCompositionBlock, state: State) -> State:

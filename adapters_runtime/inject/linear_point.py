@@ -5,8 +5,8 @@ can be adapted. Merging folds an adapter into the weights and takes the hook awa
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ from adapters_runtime.inject.stacks import index, may_stack, stacked
 from adapters_runtime.meaning import BLOCKS
 from adapters_runtime.methods.base import LinearMethod, tensors_behind
 from adapters_runtime.methods.linear import build_linear
+
+T = TypeVar("T")
 
 
 class LinearState(NamedTuple):
@@ -172,7 +174,28 @@ class LinearPoint(Point, Place[LinearState]):
     def together(
         self, children: Sequence[Child], choice: tuple[int, ...], state: LinearState
     ) -> LinearState | None:
-        """Multiply each row by its own factors: y + x Dᵀ Uᵀ, whatever sums of updates these are."""
+        """Let each row have factors of its own: y + x Dᵀ Uᵀ, or l ⊙ y, whatever makes them up."""
+        if (stack := self._side_by_side(children, state)) is None:
+            return None
+        first, *second = (part[index(choice, state.x.device)] for part in stack)
+        if not second:
+            return LinearState(state.x, state.y * first)
+        return LinearState(state.x, torch.baddbmm(state.y, torch.bmm(state.x, first), *second))
+
+    def averaged(self, block: Average, state: LinearState) -> LinearState | None:
+        if (stack := self._side_by_side((block,), state)) is None:
+            return None
+        first, *second = (part[0] for part in stack)
+        if not second:
+            return LinearState(state.x, state.y * first)
+        low = torch.mm(state.x.flatten(0, 1), first)
+        added = torch.addmm(state.y.flatten(0, 1), low, *second)
+        return LinearState(state.x, added.view_as(state.y))
+
+    def _side_by_side(
+        self, children: Sequence[Child], state: LinearState
+    ) -> tuple[Tensor, ...] | None:
+        """Return the stack of these set-ups, where one does for all they do."""
         held = dict.fromkeys(name for child in children for name in names_in(child))
         adapters = [self.adapters[name] for name in held if self.holds(name)]
         if state.x.dim() != 3 or not all(isinstance(adapter, LinearMethod) for adapter in adapters):
@@ -180,20 +203,38 @@ class LinearPoint(Point, Place[LinearState]):
         tensors = [tensor for adapter in adapters for tensor in tensors_behind(adapter)]
         if not may_stack(tensors):
             return None
-        stack = self.stacks.get(tuple(children), tensors, lambda: self._stack(children))
-        if stack is None:
-            return None
-        down, up = (part[index(choice, state.x.device)] for part in stack)
-        return LinearState(state.x, torch.baddbmm(state.y, torch.bmm(state.x, down), up))
+        return self.stacks.get(tuple(children), tensors, lambda: self._stack(children))
 
-    def _stack(self, children: Sequence[Child]) -> tuple[Tensor, Tensor] | None:
-        """Return Dᵀ and Uᵀ of all children, (children, in, k) and (children, k, out)."""
-        found = [self._factors(child) for child in children]
-        pairs = [pair for pair in found if pair is not None]
-        if len(pairs) < len(found):
+    def _stack(self, children: Sequence[Child]) -> tuple[Tensor, ...] | None:
+        """Return Dᵀ (children, in, k) and Uᵀ (children, k, out), or l alone, (children, 1, out)."""
+        pairs = _all(self._factors(child) for child in children)
+        if pairs is not None:
+            downs, ups = zip(*pairs, strict=True)
+            return stacked([down.t() for down in downs]), stacked([up.t() for up in ups])
+        scales = _all(self._rescaling(child) for child in children)
+        return None if scales is None else (torch.stack(scales)[:, None],)
+
+    def _rescaling(self, child: Child) -> Tensor | None:
+        """Return l (out) if a set-up gives l ⊙ y here and no more, else None."""
+        if isinstance(child, str):
+            return self._own_rescaling(child)
+        if not isinstance(child, Stack | Average):
             return None
-        downs, ups = zip(*pairs, strict=True)
-        return stacked([down.t() for down in downs]), stacked([up.t() for up in ups])
+        found = _all(self._rescaling(part) for part in child)
+        if found is None:
+            return None
+        if isinstance(child, Stack):
+            return torch.stack(found).prod(dim=0)
+        return sum(weight * scale for weight, scale in zip(child.weights, found, strict=True))  # type: ignore[return-value]
+
+    def _own_rescaling(self, name: str) -> Tensor | None:
+        nothing = self.near.new_ones(out_features(self.host.module))
+        if not self.holds(name):
+            return nothing
+        factor = self._method(name).rescaling()
+        if factor is None or len(self.widths) == 1:
+            return factor
+        return self.replace(name, nothing, factor, 0)
 
     def _factors(self, child: Child) -> tuple[Tensor, Tensor] | None:
         """Return D (k, in) and U (out, k) if a set-up adds x Dᵀ Uᵀ here and no more, else None."""
@@ -201,11 +242,10 @@ class LinearPoint(Point, Place[LinearState]):
             return self._own_factors(child)
         if not isinstance(child, Stack | Average):
             return None
-        found = [self._factors(part) for part in child]
+        pairs = _all(self._factors(part) for part in child)
         weights = child.weights if isinstance(child, Average) else [1.0] * len(child)
-        pairs = [pair for pair in found if pair is not None]
         # Only weights that sum to one leave y itself as it is.
-        if len(pairs) < len(found) or (isinstance(child, Average) and not _sum_to_one(weights)):
+        if pairs is None or (isinstance(child, Average) and not _sum_to_one(weights)):
             return None
         ups = [weight * up for weight, (_, up) in zip(weights, pairs, strict=True)]
         return torch.cat([down for down, _ in pairs]), torch.cat(ups, dim=1)
@@ -318,6 +358,13 @@ class _Rows(NamedTuple):
 
     def bias(self) -> Tensor | None:
         return self.point.rows(self.parts, "bias")
+
+
+def _all(found: Iterable[T | None]) -> list[T] | None:
+    """Return what was found, or None if anything was not."""
+    listed = list(found)
+    there = [one for one in listed if one is not None]
+    return there if len(there) == len(listed) else None
 
 
 def _sum_to_one(weights: Sequence[float]) -> bool:

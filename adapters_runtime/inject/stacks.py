@@ -48,6 +48,9 @@ class Stacks:
     def clear(self) -> None:
         self._kept.clear()
 
+    def __len__(self) -> int:
+        return sum(kept.stack is not None for kept in self._kept.values())
+
     # Stacks are made anew where a copy of the model, or another process, needs them.
     def __deepcopy__(self, memo: dict[int, object]) -> "Stacks":
         return Stacks()

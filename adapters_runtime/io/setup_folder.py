@@ -120,20 +120,21 @@ class _Parts:
         heads = [
             head_folder.prepare(self.model, self.folder / slot, slot)[1] for slot in self.heads
         ]
-        adapters: dict[str, Prepared] = {}
-        fused: list[fusions.Prepared] = []
+        hidden: list[Prepared | fusions.Prepared] = []
+        places: dict[str, str] = {}
         try:
             for slot in self.setup.flatten():
-                adapters[slot] = self._prepare(slot)
+                hidden.append(adapter := self._prepare(slot))
+                places[slot] = adapter.hidden
             for slot, block in self.fusions.items():
-                members = {member: adapters[member].hidden for member in map(_member, block)}
-                fused.append(fusions.prepare(self.model, self.folder / slot, slot, members))
+                members = {member: places[member] for member in map(_member, block)}
+                hidden.append(fusions.prepare(self.model, self.folder / slot, slot, members))
             self._install_tables(tables)
         except Exception:
-            for part in (*fused, *adapters.values()):
+            for part in hidden[::-1]:
                 part.discard()
             raise
-        for part in (*adapters.values(), *fused):
+        for part in hidden:
             part.install()
         for head in heads:
             head.install()

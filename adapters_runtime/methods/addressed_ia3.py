@@ -27,6 +27,9 @@ class RescaledOutput(LinearMethod):
         factors = self.factors.to(weight.dtype)
         return weight * factors[:, None], None if bias is None else bias * factors
 
+    def rescaling(self) -> Tensor | None:
+        return self.factors
+
 
 class RescaledInput(LinearMethod):
     """`factors` (in), starting at one."""

@@ -44,6 +44,10 @@ class LinearMethod(nn.Module, ABC):
         """Return D (k, in) and U (out, k) if `adapt` gives y + x Dᵀ Uᵀ and no more, else None."""
         return None
 
+    def rescaling(self) -> Tensor | None:
+        """Return l (out) if `adapt` gives l ⊙ y and no more, else None."""
+        return None
+
     def gates(self, x: Tensor) -> Tensor | None:
         """Return the gates of the update, (batch, 1, parts), or None for a method without."""
         return None

@@ -39,6 +39,9 @@ class IA3(LinearMethod):
         factor = self.factor().to(weight.dtype)
         return weight * factor[:, None], None if bias is None else bias * factor
 
+    def rescaling(self) -> Tensor | None:
+        return self.factor() if self.gate is None else None
+
     def gates(self, x: Tensor) -> Tensor | None:
         return None if self.gate is None else self.gate.values(x)
 

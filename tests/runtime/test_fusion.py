@@ -3,6 +3,7 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from adapters_runtime import AdapterSetup
 from adapters_runtime.composition import Fuse, Stack
 from adapters_runtime.configs import (
     AdapterFusionConfig,
+    CompacterConfig,
     DoubleSeqBnConfig,
     DynamicAdapterFusionConfig,
     LoRAConfig,
@@ -25,7 +27,8 @@ from adapters_runtime.errors import (
     FusionNotLoaded,
     TensorMismatch,
 )
-from adapters_runtime.fusing import parameters_of, saved_tensors
+from adapters_runtime.fusing import modules_of, parameters_of, saved_tensors
+from adapters_runtime.inject import bottleneck_point
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.methods.fusion import AdapterFusion
 from adapters_runtime.shapes import BaseDescription, expected_fusion_tensors
@@ -64,6 +67,12 @@ def fused(adapted):
     return get
 
 
+@pytest.fixture
+def folding(monkeypatch):
+    """Fold fusions however small they are."""
+    monkeypatch.setattr(bottleneck_point, "FOLDED_FROM", 0)
+
+
 def plain_fusion(fusion, x, outputs, residual):
     """Compute a fusion as the paper writes it: a key and a value for each adapter."""
     config = fusion.config
@@ -87,6 +96,58 @@ def test_the_cheap_order_of_products_gives_what_the_paper_defines(options):
     found = fusion(x, outputs, residual)
     torch.testing.assert_close(found.mixture, plain_fusion(fusion, x, outputs, residual))
     torch.testing.assert_close(found.attention.sum(-1), torch.ones(2, 5, dtype=torch.float64))
+
+
+FORMS = [
+    SeqBnConfig(reduction_factor=4),
+    SeqBnConfig(reduction_factor=4, scaling=2.0, non_linearity="sigmoid"),
+    SeqBnConfig(reduction_factor=4, original_ln_after=False, scaling="channel"),
+    DoubleSeqBnConfig(reduction_factor=4),
+    ParBnConfig(reduction_factor=4),
+    CompacterConfig(reduction_factor=4, phm_dim=2),
+]
+
+
+@pytest.mark.parametrize("method", FORMS, ids=repr)
+@pytest.mark.parametrize("options", [*OPTIONS, {"query_before_ln": True}], ids=str)
+def test_what_is_multiplied_out_beforehand_changes_nothing(fused, folding, options, method):
+    """A fusion that trains works on the members' outputs, one that rests on their matrices."""
+    model = fused("bert", StaticAdapterFusionConfig().replace(**options), method).double().eval()
+    asked = {**inputs_for(model), "output_adapter_fusion_attentions": True}
+    with torch.no_grad():
+        folded = model(**asked)
+    point, _ = next(modules_of(bank_of(model), "a,b,c"))
+    assert point.stacks
+    for name in "abc":  # with gradients nothing is multiplied out
+        bank_of(model).freeze(name, frozen=False)
+    plain = model(**asked)
+    assert plain[0].requires_grad
+    torch.testing.assert_close(folded[0], plain[0].detach(), atol=1e-9, rtol=1e-9)
+    for layer, places in plain["adapter_fusion_attentions"]["a,b,c"].items():
+        for place, expected in places.items():
+            found = folded["adapter_fusion_attentions"]["a,b,c"][layer][place]
+            np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_small_fusions_are_left_in_the_plain_order(fused):
+    model = fused("bert")
+    output_of(model)
+    assert not any(point.stacks for point, _ in modules_of(bank_of(model), "a,b,c"))
+
+
+def test_members_and_fusion_that_change_are_seen_at_once(fused, folding):
+    model = fused("bert")
+    before = output_of(model)
+    assert torch.equal(output_of(model), before)
+    for parameters in (bank_of(model).parameters_of("b"), parameters_of(bank_of(model), "a,b,c")):
+        with torch.no_grad():
+            for parameter in parameters:
+                parameter.mul_(1.5)
+        after = output_of(model)
+        assert not torch.allclose(after, before, atol=1e-4)
+        fresh = copy.deepcopy(model)
+        assert torch.equal(output_of(fresh), after)
+        before = after
 
 
 def test_dropped_scores_lose_what_all_adapters_have_in_common_too():
@@ -157,7 +218,7 @@ def test_a_stack_in_a_fusion_works_on_what_single_members_work_on(adapted):
     model.set_active_adapters(Fuse(Stack("b")))
     inside = output_of(model)
     model.set_active_adapters(Fuse("b"))
-    assert torch.equal(inside, output_of(model))
+    torch.testing.assert_close(inside, output_of(model))
     model.set_active_adapters(Fuse(Stack("a", "b"), name="b"))
     assert not torch.allclose(output_of(model), inside)
 

@@ -11,6 +11,7 @@ from adapters_runtime.configs import PeftLoRAConfig
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.inject.bottleneck_point import BottleneckPoint
 from adapters_runtime.inject.linear_point import LinearPoint
+from adapters_runtime.inject.point import Point
 from adapters_runtime.inject.stacks import Stacks
 from tests.support.running import inputs_for, output_of, randomise_adapter
 
@@ -21,6 +22,7 @@ ALIKE = {
     "seq_bn": ("seq_bn[reduction_factor=4]", "seq_bn[reduction_factor=2]", "seq_bn"),
     "par_bn": ("par_bn", "par_bn[scaling=2.0]", "par_bn[scaling='learned']"),
     "compacter": ("compacter[phm_dim=2,reduction_factor=4]",) * 3,
+    "ia3": ("ia3", "ia3[attn_matrices=['k']]", "ia3[alpha=2]"),
 }
 UNLIKE = {
     "gated": ("lora[r=2,use_gating=True]", "lora[r=2]", "lora[r=2]"),
@@ -31,6 +33,7 @@ UNLIKE = {
 TYPES = ("bert", "gpt2", "llama", "gpt_neox", "phi3", "modernbert", "t5")
 SAMPLED = {("gpt2", "lora"), ("llama", "vera"), ("bert", "seq_bn"), ("t5", "compacter")}
 SAMPLED |= {("gpt_neox", "mtl_lora"), ("bert", "par_bn"), ("gpt2", "gated"), ("bert", "norms")}
+SAMPLED |= {("gpt2", "ia3"), ("t5", "ia3")}
 CASES = [
     pytest.param(*case, id="-".join(case), marks=[] if case in SAMPLED else [pytest.mark.long])
     for case in ((t, m) for t in TYPES for m in (*ALIKE, *UNLIKE))
@@ -107,7 +110,21 @@ def test_rows_of_any_set_ups_are_as_if_alone(with_three, products, model_type, k
         torch.testing.assert_close(found[row : row + 1], expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["lora", "seq_bn", "compacter"])
+@pytest.mark.parametrize("kind", ALIKE)
+@pytest.mark.parametrize("model_type", ["bert", "gpt2"])
+def test_an_average_takes_one_product_and_is_that_of_its_members(with_three, model_type, kind):
+    model = with_three(model_type, kind)
+    model.set_active_adapters(Average("a", "b", "c", weights=[0.5, 0.3, 0.2]))
+    found = output_of(model)
+    assert any(point.stacks for point in bank_of(model).of_type(Point))
+    for name in "abc":  # with gradients every member works by itself
+        bank_of(model).freeze(name, frozen=False)
+    expected = model(**inputs_for(model))[0]
+    assert expected.requires_grad
+    torch.testing.assert_close(found, expected.detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["lora", "seq_bn", "compacter", "ia3"])
 def test_a_changed_weight_is_seen_at_once(with_three, kind):
     model = with_three("bert", kind)
     names = ["b", "a", "b"]
