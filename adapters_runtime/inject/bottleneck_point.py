@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from adapters_runtime.architectures import ResidualSite
 from adapters_runtime.composition import (
     AdapterCompositionBlock,
+    Average,
     Child,
     Fuse,
     names_in,
