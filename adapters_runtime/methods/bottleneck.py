@@ -95,6 +95,10 @@ class Bottleneck(nn.Module):
         return x, residual
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        if self._only_adds:
+            up = self.adapter_up(self.adapter_down(self._cast(x)))
+            assert isinstance(self.scaling, float)
+            return torch.add(residual, self._dropped(up), alpha=self.scaling)
         out = self.update(x)
         # A parallel adapter is added to the sub-layer's output as it stands, after its own norm.
         early = self.config.adapter_residual_before_ln and not self.config.is_parallel
@@ -106,9 +110,18 @@ class Bottleneck(nn.Module):
 
     def update(self, x: Tensor) -> Tensor:
         """Return the scaled and gated output of the up projection, (batch, length, width)."""
-        up = self.project(x)
-        up = _drop_rows(self.dropout(up), self.config.stochastic_depth, training=self.training)
+        up = self._dropped(self.project(x))
         return up if self.gate is None else up * self.gate_values(x)
+
+    @property
+    def _only_adds(self) -> bool:
+        """Whether the result is residual + s · U f(D x), in which s costs no operation."""
+        plain = self.gate is None and self.adapter_norm_after is None
+        return plain and isinstance(self.scaling, float)
+
+    def _dropped(self, up: Tensor) -> Tensor:
+        dropped: Tensor = self.dropout(up)
+        return _drop_rows(dropped, self.config.stochastic_depth, training=self.training)
 
     def matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
         """Return D (in, k), c (1, k), U (k, out), d (1, out) if `update` is f(x D + c) U + d.

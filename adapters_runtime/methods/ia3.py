@@ -47,4 +47,5 @@ class IA3(LinearMethod):
 
     def factor(self) -> Tensor:
         """Return the factors, (out,)."""
-        return self.lora_B.view(-1) * self.scaling
+        factor = self.lora_B.view(-1)
+        return factor if self.scaling == 1.0 else factor * self.scaling

@@ -43,7 +43,7 @@ class LoRA(LowRank):
     def add_update(self, y: Tensor, x: Tensor) -> Tensor:
         if len(self.widths) > 1 or y.dim() < 2 or y.dtype != self.lora_B.dtype:
             return super().add_update(y, x)
-        low = F.linear(x, self.lora_A).flatten(0, -2)
+        low = torch.mm(x.flatten(0, -2), self.lora_A.t())
         # The product is added where it is computed, which saves a pass over y.
         added = torch.addmm(y.flatten(0, -2), low, self.lora_B.t(), alpha=self.scaling)
         return added.view_as(y)
