@@ -257,21 +257,25 @@ def percent(value: tuple[float, float, float]) -> tuple[str, str]:
     return f"{mean:.1f}", f"{low:.1f} to {high:.1f}"
 
 
+def carrier(layers: tuple[float, float, float]) -> str:
+    """Return what to say of the layers' own part, given its mean and interval."""
+    _, low, high = layers
+    if low > 0:
+        return "the adapter's layers add to what its embedding rows do"
+    rows = "its embedding rows carry that; the adapter's layers"
+    return f"{rows} take away from it" if high < 0 else f"{rows} add nothing that can be told"
+
+
 def say_what_carries_it(found: list[dict[str, Any]]) -> None:
     for text in TARGETS:
         _, gold = examples(text, "test", TEST_PER_CLASS, TEST_SEED)
         swapped = runs_of(found, f"stack-{text}/{text}")
         swap = paired_interval(gold, swapped, runs_of(found, f"stack-en/{text}"))
         layers = paired_interval(gold, swapped, runs_of(found, f"rows-{text}/{text}"))
-        carrier = (
-            "the adapter's layers add to what its embedding rows do"
-            if layers[1] > 0
-            else "its embedding rows carry that; the adapter's layers add nothing that can be told"
-        )
         console.print(
             f"{NAMES[text]}: swapping gives {points(swap)} over the unswapped set-up. "
             "Against its rows alone under the English adapter it gives "
-            f"{points(layers)}: {carrier}.",
+            f"{points(layers)}: {carrier(layers)}.",
             highlight=False,
         )
     console.print(
