@@ -50,14 +50,15 @@ def _stream_points(
     embeddings = find(base, architecture.embedding_output)
     path = architecture.invertible_saved_as.rpartition(".")[0]
     yield from prompt_points(base, architecture, activations, _stream_width(base))
+    lookups = [find(base, lookup) for lookup in _lookups(architecture)]
     yield InvertiblePoint(
         path,
         activations,
         embeddings,
+        lookups,
         _stream_width(base),
         unscaled=architecture.inverts_unscaled,
     )
-    lookups = [find(base, path) for path in _lookups(architecture)]
     yield TokenTables(activations, lookups)
     if lookups:
         yield RowsPoint(activations, lookups)

@@ -72,6 +72,10 @@ class ReftPoint(Point, Place[ReftState]):
             return None
         return ReFT(self.width, config)
 
+    def parameters_of(self, name: str) -> Iterator[nn.Parameter]:
+        if name in self.adapters:
+            yield from self.adapters[name].used_parameters()
+
     def edit(self, hidden: Tensor) -> Tensor:
         setup = self.active()
         if setup is None:

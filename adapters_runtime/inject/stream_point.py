@@ -5,7 +5,7 @@ the invertible part is undone there, and the tied rows are used. Of a Stack only
 counts, for the stream begins once; of a Fuse too, whose mixture is one of bottlenecks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -95,14 +95,19 @@ class InvertiblePoint(Point):
         path: str,
         activations: Activations,
         embeddings: nn.Module,
+        lookups: Sequence[nn.Module],
         width: int,
         *,
         unscaled: bool,
     ) -> None:
-        """`unscaled`: act on what `embeddings` has looked up, before it multiplies by its scale."""
+        """`lookups` find the tokens' vectors, and `embeddings` is the last module they go through.
+
+        `unscaled`: act on what `embeddings` has looked up, before it multiplies by its scale.
+        """
         super().__init__(path, None, activations)
         self.width = width
         self.embeddings = Outside(embeddings)
+        self.lookups = [Outside(module) for module in lookups]
         self.unscaled = unscaled
         self.begin = StreamPlace(self, self._transform, "an invertible adapter")
         self.end = StreamPlace(self, _invert, "an invertible adapter")
@@ -114,6 +119,12 @@ class InvertiblePoint(Point):
         factor = config.inv_adapter_reduction_factor or 2
         method = {"nice": NICE, "glow": GLOW}[config.inv_adapter]
         return method(self.width, factor, config.non_linearity)
+
+    def parameters_near(self) -> Iterator[tuple[nn.Module, nn.Parameter]]:
+        yield from super().parameters_near()
+        # The embeddings may end in a dropout, which has no parameter of its own.
+        for lookup in self.lookups:
+            yield from ((lookup.module, p) for p in lookup.module.parameters())
 
     def _transform(self, adapter: StreamMethod, state: StreamState) -> Tensor:
         scale = getattr(self.embeddings.module, "embed_scale", None) if self.unscaled else None

@@ -8,7 +8,7 @@ Source: Wu et al. 2024, https://arxiv.org/abs/2404.03592, sections 3.2 and 3.3. 
 of a text and its last ones are edited, each end by a unit of its own unless the two are tied.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -32,7 +32,11 @@ class Texts(NamedTuple):
 
 
 class ReFT(nn.Module):
-    """`units` are those of the first and of the last positions, or the one of both."""
+    """`units` are those of the first and of the last positions, or the one of both.
+
+    AdapterHub's files hold a unit for an end without positions too: it has no effect, so that
+    training leaves it as it is. Data-parallel training waits for the gradient of all it trains.
+    """
 
     def __init__(self, width: int, config: ReftConfig) -> None:
         super().__init__()
@@ -40,6 +44,15 @@ class ReFT(nn.Module):
         self.suffix = config.suffix_positions
         count = 1 if config.tied_weights else 2
         self.units = nn.ModuleList([Unit(width, config) for _ in range(count)])
+        self.requires_grad_(False)
+        for parameter in self.used_parameters():
+            parameter.requires_grad_(True)
+
+    def used_parameters(self) -> Iterator[nn.Parameter]:
+        if self.prefix:
+            yield from self.units[0].parameters()
+        if self.suffix and (len(self.units) > 1 or not self.prefix):
+            yield from self.units[-1].parameters()
 
     def forward(self, hidden: Tensor, texts: Texts) -> Tensor:
         """Hidden and the result are (batch, length, width)."""

@@ -4,6 +4,7 @@ import pytest
 import torch
 from accelerate import cpu_offload, disk_offload, dispatch_model
 
+from adapters_runtime.architectures import ARCHITECTURES
 from adapters_runtime.errors import UnreadableWeight
 from adapters_runtime.inject.bank import bank_of
 from tests.support.methods import METHODS
@@ -73,6 +74,15 @@ def test_an_adapter_of_a_model_without_memory_needs_none(adapted, method):
     model = adapted("bert").to("meta")
     model.add_adapter("a", METHODS[method])
     assert {p.device.type for p in bank_of(model).parameters_of("a")} == {"meta"}
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_an_invertible_adapter_is_where_and_what_the_embeddings_are(adapted, model_type):
+    model = adapted(model_type).to("meta", torch.bfloat16)
+    model.add_adapter("a", METHODS["seq_bn_inv"])
+    assert {(p.device.type, p.dtype) for p in bank_of(model).parameters_of("a")} == {
+        ("meta", torch.bfloat16)
+    }
 
 
 @pytest.fixture(params=["cpu_offload", "disk_offload", "device_map"])

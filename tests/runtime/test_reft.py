@@ -5,7 +5,9 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal
 
+from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.methods.reft import OrthonormalRows
+from tests.support.running import inputs_for
 
 KEY = "parametrizations.weight.original"
 
@@ -44,3 +46,19 @@ def test_what_torch_wrote_is_read_as_torch_reads_it(rows, diagonal):
         theirs.get_parameter(KEY).diagonal().copy_(torch.tensor(diagonal))
     rows.load_state_dict(theirs.state_dict())
     torch.testing.assert_close(rows.weight, theirs.weight, atol=1e-6, rtol=0.0)
+
+
+@pytest.mark.parametrize("ends", [(3, 0), (0, 3), (2, 2)])
+@pytest.mark.parametrize("tied", [False, True])
+def test_all_that_is_trained_gets_a_gradient(adapted, ends, tied):
+    prefix, suffix = ends
+    model = adapted("bert")
+    config = f"loreft[prefix_positions={prefix},suffix_positions={suffix},tied_weights={tied}]"
+    model.add_adapter("a", config)
+    model.train_adapter("a")
+    model(**inputs_for(model))[0].square().mean().backward()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert trained
+    assert all(parameter.grad is not None for parameter in trained)
+    units = {key.split(".units.")[1][0] for key, _ in bank_of(model).saved_tensors("a")}
+    assert units == ({"0"} if tied else {"0", "1"})

@@ -27,7 +27,7 @@ def trained(model):
 
 def main(folder):
     model = AutoAdapterModel.from_config(AutoConfig.for_model("bert", **FIELDS["bert"]))
-    model.add_adapter("task", "double_seq_bn[reduction_factor=4]|lora[r=2]")
+    model.add_adapter("task", "double_seq_bn[reduction_factor=4]|lora[r=2]|loreft")
     model.add_classification_head("task")
     model.train_adapter("task")
     arguments = TrainingArguments(
