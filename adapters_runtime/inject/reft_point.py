@@ -74,7 +74,9 @@ class ReftPoint(Point, Place[ReftState]):
 
     def parameters_of(self, name: str) -> Iterator[nn.Parameter]:
         if name in self.adapters:
-            yield from self.adapters[name].used_parameters()
+            adapter = self.adapters[name]
+            assert isinstance(adapter, ReFT)
+            yield from adapter.used_parameters()
 
     def edit(self, hidden: Tensor) -> Tensor:
         setup = self.active()

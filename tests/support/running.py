@@ -13,15 +13,17 @@ def inputs_for(model, rows=3, length=7, seed=0):
     if config.model_type in {"vit", "deit", "beit"}:
         size = config.image_size
         pixels = torch.randn(rows, config.num_channels, size, size, generator=generator)
-        return {"pixel_values": pixels}
+        return {"pixel_values": pixels.to(model.dtype)}
     if config.model_type == "whisper":
         frames = 2 * config.max_source_positions
         features = torch.randn(rows, config.num_mel_bins, frames, generator=generator)
+        features = features.to(model.dtype)
         return {"input_features": features, "decoder_input_ids": ids(rows, length, generator)}
     inputs = {"input_ids": ids(rows, length, generator)}
     if config.model_type == "clip":
         size = config.vision_config.image_size
-        inputs["pixel_values"] = torch.randn(rows, 3, size, size, generator=generator)
+        pixels = torch.randn(rows, 3, size, size, generator=generator)
+        inputs["pixel_values"] = pixels.to(model.dtype)
     elif config.is_encoder_decoder:
         inputs["decoder_input_ids"] = ids(rows, length - 2, generator)
     return inputs
