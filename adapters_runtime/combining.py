@@ -44,7 +44,9 @@ class CombiningMethods:
         assert isinstance(loaded, AdapterFusionConfig)
         if overwrite_ok and fuse.name in bank.fusions:
             fusing.remove(bank, fuse.name)
-        fusing.add(bank, fuse.name, fuse.flatten(), loaded)
+        # What a stack gives is what its last adapter gives: that is what is mixed.
+        mixed = (child if isinstance(child, str) else child.last() for child in fuse)
+        fusing.add(bank, fuse.name, tuple(dict.fromkeys(mixed)), loaded)
         if set_active:
             self.set_active_adapters(fuse)  # type: ignore[attr-defined]
 

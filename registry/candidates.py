@@ -297,7 +297,8 @@ def _from_document(row: Row[Any]) -> dict[str, Any]:
         "labels": None if labels is None else tuple(labels),
         "tasks": _tasks(row.card, row.datasets),
         "licence": row.card.get("licence"),
-        "positions": _positions(row.configuration),
+        "positions": _length(row.configuration, "prefix_length", "prompt_length"),
+        "prompts": _length(row.configuration, "prompt_length"),
         "files": row.files,
     }
 
@@ -316,12 +317,12 @@ def _tasks(card: Mapping[str, Any], datasets: Iterable[Mapping[str, Any]]) -> tu
     return tuple(sorted({str(word).lower() for word in words if word}))
 
 
-def _positions(configuration: Any) -> int:
-    """Return how many positions the prompts and prefixes of a configuration take, parts summed."""
+def _length(configuration: Any, *keys: str) -> int:
+    """Return the sum of these fields of a configuration, its parts and what is nested in it."""
     if isinstance(configuration, list):
-        return sum(_positions(part) for part in configuration)
+        return sum(_length(part, *keys) for part in configuration)
     if not isinstance(configuration, Mapping):
         return 0
-    own = [configuration.get(key) for key in ("prefix_length", "prompt_length")]
-    nested = sum(_positions(part) for part in configuration.values())
+    own = [configuration.get(key) for key in keys]
+    nested = sum(_length(part, *keys) for part in configuration.values())
     return nested + sum(length for length in own if isinstance(length, int))

@@ -44,6 +44,8 @@ class Candidate:
     licence: str | None = None
     positions: int = 0
     """How many positions its prompt or prefix takes."""
+    prompts: int = 0
+    """How many of them are a prompt's."""
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property

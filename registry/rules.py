@@ -403,9 +403,14 @@ def averages(plan: Plan, choice: Choice) -> Iterator[Finding]:
         slots = setup.leaves(block)
         if not choice.keys() >= set(slots):
             continue
-        lengths = [sum(choice[slot].positions for slot in path) for path in setup.paths(block)]
-        if len(set(lengths)) > 1:
-            text = f"Average needs prompts and prefixes of one length, and here they are {lengths}"
+        paths = [[choice[slot] for slot in path] for path in setup.paths(block)]
+        lengths = [sum(each.positions for each in path) for path in paths]
+        prompts = [sum(each.prompts for each in path) for path in paths]
+        if len({*zip(lengths, prompts, strict=True)}) > 1:
+            text = (
+                f"Average needs prompts and prefixes of one length, and here they are {lengths}, "
+                f"of which prompts {prompts}"
+            )
             yield Finding("R10 composition", choice[slots[-1]].ref, text)
 
 

@@ -197,14 +197,15 @@ class _Postgresql:
     def completing(self) -> Sequence[Select[str, str]]:
         # A walk by popularity soon meets a frequent beginning, and a rare one never: it is looked
         # up. The planner takes every beginning for a frequent one, unless it is asked for twice.
-        first = select(_VECTORS).order_by(_VECTORS.c.id).limit(self.walked).subquery()
-        rare = select(_VECTORS).where(_begins(_VECTORS.c.names), _begins(_VECTORS.c.names))
-        ways = (first, rare.cte().prefix_with("materialized"))
+        key, names = _VECTORS.c.id, _VECTORS.c.names
+        popular = select(key, names).order_by(key).limit(self.walked).subquery()
+        walk = select(popular.c.id).where(_begins(popular.c.names)).subquery()
+        rare = select(key).where(_begins(names), _begins(names)).order_by(key)
         return tuple(
             select(SearchDocument.name, SearchDocument.title)
-            .where(way.c.id == SearchDocument.id, _begins(way.c.names))
+            .where(way.c.id == SearchDocument.id)
             .order_by(way.c.id)
-            for way in ways
+            for way in (walk, rare.cte().prefix_with("materialized"))
         )
 
 

@@ -396,3 +396,16 @@ def test_a_set_up_is_saved_with_its_fusion_and_loaded_in_one_call(fused, adapted
     with pytest.raises(AdapterNotLoaded):
         model.save_adapter_setup(tmp_path / "none", "missing")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_stack_is_mixed_as_its_last_adapter(adapted):
+    """What stands below in it has places of its own, and limits those of the fusion in nothing."""
+    model = adapted("bert")
+    model.add_adapter("a", "double_seq_bn[reduction_factor=4]")
+    model.add_adapter("below", "seq_bn[reduction_factor=4]")
+    model.add_adapter("b", "double_seq_bn[reduction_factor=4]")
+    model.add_adapter_fusion(Fuse("a", Stack("below", "b")))
+    with AdapterSetup(Fuse("a", Stack("below", "b"))):
+        mixed = output_of(model)
+    with AdapterSetup("a"):
+        assert not torch.equal(mixed, output_of(model))
