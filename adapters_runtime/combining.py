@@ -8,8 +8,8 @@ from torch import Tensor
 from adapters_runtime import averaging, fusing, sharing, weighting
 from adapters_runtime.composition import Fuse, MultiTask, parse_composition
 from adapters_runtime.configs import DEFAULT_ADAPTERFUSION_CONFIG, AdapterFusionConfig
-from adapters_runtime.errors import ConfigError
-from adapters_runtime.inject.bank import bank_of
+from adapters_runtime.errors import AdapterExists, ConfigError
+from adapters_runtime.inject.bank import bank_of, hidden
 
 Names = Fuse | list[str] | tuple[str, ...] | str
 """Adapters to fuse; a string holds their names with commas between them."""
@@ -42,11 +42,13 @@ class CombiningMethods:
         fuse = _as_fuse(adapter_names, name)
         loaded = AdapterFusionConfig.load(config or DEFAULT_ADAPTERFUSION_CONFIG)
         assert isinstance(loaded, AdapterFusionConfig)
-        if overwrite_ok and fuse.name in bank.fusions:
-            fusing.remove(bank, fuse.name)
         # What a stack gives is what its last adapter gives: that is what is mixed.
         mixed = (child if isinstance(child, str) else child.last() for child in fuse)
-        fusing.add(bank, fuse.name, tuple(dict.fromkeys(mixed)), loaded)
+        members = tuple(dict.fromkeys(mixed))
+        if overwrite_ok and fuse.name in bank.fusions:
+            fusing.replace(bank, fuse.name, members, loaded)
+        else:
+            fusing.add(bank, fuse.name, members, loaded)
         if set_active:
             self.set_active_adapters(fuse)  # type: ignore[attr-defined]
 
@@ -133,9 +135,11 @@ class CombiningMethods:
             weights = list(adapter_list.values())
         shares = averaging.weights_of(len(adapter_list), weights, normalize=normalize_weights)
         sources = list(zip(adapter_list, shares, strict=True))
-        temporary = f"\0{adapter_name}"  # the adapter to replace may be among the sources
+        if adapter_name in bank.configs and not overwrite_ok:
+            raise AdapterExists(adapter_name)
+        temporary = hidden(adapter_name)  # the adapter to replace may be among the sources
         averaging.average(bank, temporary, sources, combine_strategy, svd_rank)
-        if overwrite_ok and adapter_name in bank.configs:
+        if adapter_name in bank.configs:
             bank.remove(adapter_name)
         bank.rename(temporary, adapter_name)
         if set_active:

@@ -1,11 +1,9 @@
 """Which adapters are active: per thread inside `with AdapterSetup(...)`, else per model."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
-
-import torch
 
 from adapters_runtime.composition import (
     AdapterCompositionBlock,
@@ -50,68 +48,55 @@ class Recording:
         self.owner = owner
         """Tells the model apart from others that run meanwhile."""
         self.reports: dict[str, dict[str, Any]] = {report: {} for report in reports}
+        self.rows: tuple[int, ...] | None = None
+        """Which rows of the batch adapters work on now, None for all: blocks share them out."""
         self.former: Recording | None = None
 
-    def add(
-        self,
-        report: str,
-        subject: str,
-        layer: int,
-        location: str,
-        scores: Any,
-        *,
-        last: bool = False,
-    ) -> None:
-        """Add scores, (rows, columns, ...), to those of one place, if this report is wanted.
-
-        Scores of one place stand side by side, in the order in which they come (the query's gate,
-        the value's), but for those that are to stand last.
-        """
+    def add(self, report: str, subject: str, layer: int, location: str, scored: Any) -> None:
+        """Add what one run of an adapter has given at a location, if this report is wanted."""
         if report in self.reports:
             places = self.reports[report].setdefault(subject, {}).setdefault(layer, {})
-            places.setdefault(location, []).append((last, scores))
+            places.setdefault(location, []).append(scored)
+
+    def narrow(self, positions: Sequence[int] | None) -> tuple[int, ...] | None:
+        """Go on with some of the rows at hand, and return those at hand so far."""
+        former = self.rows
+        if positions is not None:
+            self.rows = tuple(p if former is None else former[p] for p in positions)
+        return former
 
 
-class _ThreadState(threading.local):
-    """The override of this thread and the options of the forward pass that runs in it.
-
-    The fields are set in `__init__`, which runs once per thread. With class-level defaults,
-    torch.compile guards the class and silently reuses the graph of another set-up.
-    """
+class _InForce:
+    """What holds in one thread: the override, and the recording of the pass that runs in it."""
 
     def __init__(self) -> None:
         self.override: Override | None = None
         self.recording: Recording | None = None
 
 
-class _TracedState:
-    """The override that a call under torch.compile has installed for itself.
+class _ThreadState(threading.local):
+    """Gives each thread an object of its own, made by `__init__` when the thread first asks.
 
-    Dynamo traces one call at a time, and does not see what it has itself written to a thread-local.
-    Between calls it is None.
+    torch.compile does not see what a traced call has written to a thread-local itself, and with
+    class-level defaults it silently reuses the graph of another set-up. It sees both in an object
+    that the thread-local never changes.
     """
 
     def __init__(self) -> None:
-        self.override: Override | None = None
+        self.in_force = _InForce()
 
 
 _thread = _ThreadState()
-_traced = _TracedState()
 
 
 def current_override() -> Override | None:
-    if torch.compiler.is_compiling() and _traced.override is not None:
-        return _traced.override
-    return _thread.override
+    return _thread.in_force.override
 
 
 def swap_override(override: Override | None) -> Override | None:
     """Install `override` in this thread and return the former one."""
-    former = current_override()
-    if torch.compiler.is_compiling():
-        _traced.override = None if override is _thread.override else override
-    else:
-        _thread.override = override
+    in_force = _thread.in_force
+    former, in_force.override = in_force.override, override
     return former
 
 
@@ -139,19 +124,19 @@ class Activations:
 
     def recording(self) -> Recording | None:
         """Return the recording of the pass of this model that runs in this thread, if there is."""
-        recording = _thread.recording
+        recording = _thread.in_force.recording
         return recording if recording is not None and recording.owner is self else None
 
     def start_recording(self, recording: Recording) -> None:
-        former = _thread.recording
+        former = _thread.in_force.recording
         # A pass that was interrupted (Ctrl-C skips hooks) has left its recording behind.
         stale = former is not None and former.caller is recording.caller
         recording.former = None if stale else former
-        _thread.recording = recording
+        _thread.in_force.recording = recording
 
     def end_recording(self) -> None:
-        if _thread.recording is not None:
-            _thread.recording = _thread.recording.former
+        if _thread.in_force.recording is not None:
+            _thread.in_force.recording = _thread.in_force.recording.former
 
 
 class AdapterSetup:

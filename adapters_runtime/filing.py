@@ -14,7 +14,7 @@ from adapters_runtime.combining import Names, fusion_name
 from adapters_runtime.composition import AdapterCompositionBlock, Fuse, parse_composition
 from adapters_runtime.configs import load_config
 from adapters_runtime.inject.bank import bank_of
-from adapters_runtime.io import folder, fusions, head_folder, setup_files, whole
+from adapters_runtime.io import files, folder, fusions, head_folder, setup_files, whole
 from adapters_runtime.io.peft import writing as peft
 from adapters_runtime.io.sources import located
 
@@ -112,9 +112,8 @@ class FilingMethods:
         custom_weights_loaders: Loaders = None,
         use_safetensors: bool = True,
     ) -> None:
-        """Write each adapter into a folder of its name."""
-        for name in bank_of(self).configs:  # type: ignore[arg-type]
-            target = Path(save_directory) / name
+        """Write each adapter into a folder of its name; raises FormatError where it can be none."""
+        for name, target in _folders(save_directory, bank_of(self).configs):  # type: ignore[arg-type]
             self.save_adapter(
                 target, name, with_head, meta_dict, custom_weights_loaders, use_safetensors
             )
@@ -171,9 +170,8 @@ class FilingMethods:
         custom_weights_loaders: Loaders = None,
         use_safetensors: bool = True,
     ) -> None:
-        """Write each fusion into a folder of its name."""
-        for name in bank_of(self).fusions:  # type: ignore[arg-type]
-            target = Path(save_directory) / name
+        """Write each fusion into a folder of its name; raises FormatError where it can be none."""
+        for name, target in _folders(save_directory, bank_of(self).fusions):  # type: ignore[arg-type]
             self.save_adapter_fusion(
                 target, name, meta_dict, custom_weights_loaders, use_safetensors=use_safetensors
             )
@@ -268,6 +266,10 @@ class FilingMethods:
         plain = whole.without_adapters(state)
         super().save_pretrained(save_directory, *args, state_dict=plain, **kwargs)  # type: ignore[misc]
         whole.save_adapters(self, Path(save_directory))  # type: ignore[arg-type]
+
+
+def _folders(parent: str | Path, names: Iterable[str]) -> list[tuple[str, Path]]:
+    return [(name, files.nested_folder(Path(parent), name)) for name in names]
 
 
 def _save_more(loaders: Loaders, folder: str | Path, name: str) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from adapters_runtime.configs import AdapterFusionConfig
 from adapters_runtime.errors import ConfigError, FusionExists
-from adapters_runtime.inject.bank import AdapterBank, Fusion
+from adapters_runtime.inject.bank import AdapterBank, Fusion, hidden
 from adapters_runtime.inject.bottleneck_point import BottleneckPoint
 from adapters_runtime.methods.fusion import AdapterFusion
 from adapters_runtime.shapes import fused_sites
@@ -34,6 +34,16 @@ def add(bank: AdapterBank, name: str, members: Sequence[str], config: AdapterFus
         point.add_fusion(name, config)
     bank.fusions[name] = Fusion(config, tuple(members))
     freeze(bank, name)
+
+
+def replace(
+    bank: AdapterBank, name: str, members: Sequence[str], config: AdapterFusionConfig
+) -> None:
+    """Put a new fusion in the place of one; where it cannot be built, the old one stays."""
+    temporary = hidden(name)
+    add(bank, temporary, members, config)
+    remove(bank, name)
+    rename(bank, temporary, name)
 
 
 def remove(bank: AdapterBank, name: str) -> None:

@@ -61,9 +61,11 @@ class AdapterMethods(
         ConfigError, and UnsupportedSite when the architecture has no place for it.
         """
         bank = bank_of(self)  # type: ignore[arg-type]
+        new = load_config(config)
         if overwrite_ok and adapter_name in bank.configs:
-            bank.remove(adapter_name)
-        bank.add(adapter_name, load_config(config))
+            bank.replace(adapter_name, new)
+        else:
+            bank.add(adapter_name, new)
         prompt_texts.start_prompts(self, adapter_name)  # type: ignore[arg-type]
         if set_active:
             self.set_active_adapters(adapter_name)

@@ -40,8 +40,9 @@ class PublishingMethods:
         """Upload an adapter's folder with a card, and return the URL of the commit.
 
         The repository is made if there is none. `local_path` is a folder for the files, which may
-        hold a card already. `adapter_card_kwargs`: tags, language, license, metrics, and the texts
-        architecture_training, results and citation.
+        hold a card already. That one stays, or else the repository's, unless
+        `overwrite_adapter_card`. `adapter_card_kwargs`: tags, language, license, metrics, and the
+        texts architecture_training, results and citation.
         """
 
         def write(folder: Path) -> None:
@@ -121,7 +122,9 @@ def _push(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(local_path or temporary)
         write(folder)
-        if card.overwrite or not (folder / CARD).exists():
+        api = HfApi(token=commit.token)
+        api.create_repo(commit.repo_id, private=commit.private, exist_ok=True)
+        if card.overwrite or not _has_card(api, folder, commit):
             write_card(
                 folder,
                 model,
@@ -131,12 +134,17 @@ def _push(
                 datasets=() if card.dataset is None else (card.dataset,),
                 **facts,
             )
-        return _upload(folder, commit, f"Upload {card.subject}")
+        return _upload(api, folder, commit, f"Upload {card.subject}")
 
 
-def _upload(folder: Path, commit: _Commit, default_message: str) -> str:
-    api = HfApi(token=commit.token)
-    api.create_repo(commit.repo_id, private=commit.private, exist_ok=True)
+def _has_card(api: HfApi, folder: Path, commit: _Commit) -> bool:
+    """Return whether somebody has written a card already, here or on the hub."""
+    if (folder / CARD).exists():
+        return True
+    return api.file_exists(commit.repo_id, CARD, revision=commit.revision)
+
+
+def _upload(api: HfApi, folder: Path, commit: _Commit, default_message: str) -> str:
     uploaded = api.upload_folder(
         repo_id=commit.repo_id,
         folder_path=folder,

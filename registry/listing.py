@@ -93,11 +93,12 @@ def base_of(listed: Listed) -> str | None:
 
 
 def _libraries(files: Iterable[RevisionFile]) -> list[str]:
-    paths = {file.path for file in files}
+    # A set-up has a folder for each of its adapters.
+    names = {file.path.rpartition("/")[2] for file in files}
     libraries = {
-        "peft": "adapter_model.safetensors" in paths,
-        "adapters": "adapter.safetensors" in paths,
-        "safetensors": any(path.endswith(".safetensors") for path in paths),
+        "peft": "adapter_model.safetensors" in names,
+        "adapters": "adapter.safetensors" in names,
+        "safetensors": any(name.endswith(".safetensors") for name in names),
     }
     return [library for library, used in libraries.items() if used]
 

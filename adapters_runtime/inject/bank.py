@@ -132,6 +132,13 @@ class AdapterBank(nn.Module):
         self._discard(name)
         del self.configs[name], self.info[name]
 
+    def replace(self, name: str, config: AdapterConfig) -> None:
+        """Put a new adapter in the place of one; where it cannot be built, the old one stays."""
+        temporary = hidden(name)
+        self.add(temporary, config)
+        self.remove(name)
+        self.rename(temporary, name)
+
     def rename(self, old: str, new: str) -> None:
         self.require(old)
         if new in self.configs:
@@ -226,6 +233,11 @@ class AdapterBank(nn.Module):
     @property
     def tables(self) -> TokenTables:
         return next(self.of_type(TokenTables))
+
+
+def hidden(name: str) -> str:
+    """Return a name that nobody can ask for, for an adapter that is not yet whole."""
+    return f"\0{name}"
 
 
 def bank_of(model: nn.Module) -> AdapterBank:

@@ -271,8 +271,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
             fused = fusion(query, self._outputs(members, last, x, state), residual)
         recording = self.activations.recording()
         if recording is not None:
-            assert self.layer is not None
-            recording.add(FUSION, block.name, self.layer, self.site.key, fused.attention)
+            self.record(recording, FUSION, block.name, self.site.key, fused.attention)
         return ResidualState(fused.mixture, state.r, self._completes(last))
 
     def _folded(

@@ -24,8 +24,10 @@ class Enter:
     def __call__(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if not torch.compiler.is_compiling():
-            for point in self.keeping:
+        tracing = torch.compiler.is_compiling()
+        for point in self.keeping:
+            # A graph guards all that its trace has touched; places at rest are not read.
+            if not tracing or point.active() is not None:
                 point.clear()
         copies = self.activations.copies()
         return None if copies == 1 else repeated(args, kwargs, copies)

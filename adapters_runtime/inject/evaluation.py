@@ -58,6 +58,16 @@ class Place(ABC, Generic[State]):
     @abstractmethod
     def mean(self, states: Sequence[State], weights: Sequence[float]) -> State: ...
 
+    def turn_to(self, positions: Sequence[int] | None) -> tuple[int, ...] | None:
+        """Hear on which of the rows at hand leaves work from now on; return those at hand so far.
+
+        None stands for all of them. Only reports need to know.
+        """
+        return None
+
+    def turn_back(self, rows: tuple[int, ...] | None) -> None:
+        """Hear that leaves work on what `turn_to` has returned again."""
+
     def together(
         self, children: Sequence[Child], choice: tuple[int, ...], state: State
     ) -> State | None:
@@ -135,12 +145,13 @@ def _in_shares(
     sizes: Sequence[int],
 ) -> State:
     """Let each child work on its share of the state, one after the other along `dim`."""
-    parts = zip(block, _bounds(sizes), strict=True)
-    done = [
-        evaluate(place, child, place.cut(state, dim, start, stop))
-        for child, (start, stop) in parts
-        if start < stop
-    ]
+    done = []
+    for child, (start, stop) in zip(block, _bounds(sizes), strict=True):
+        if start == stop:
+            continue
+        former = place.turn_to(range(start, stop) if dim == ROWS else None)
+        done.append(evaluate(place, child, place.cut(state, dim, start, stop)))
+        place.turn_back(former)
     joined: State = place.join(done, dim)
     return joined
 
@@ -151,7 +162,9 @@ def _by_rows(place: Place[State], block: PerRow, state: State) -> State:
     if groups.order is None:
         return _in_shares(place, block, state, ROWS, groups.sizes)
     grouped = _picked(state, groups.order)
+    former = place.turn_to(groups.order)
     worked = _in_shares(place, block, grouped, ROWS, groups.sizes)
+    place.turn_back(former)
     return cast("State", _picked(worked, groups.back))
 
 

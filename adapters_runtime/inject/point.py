@@ -15,10 +15,10 @@ from torch.utils.hooks import RemovableHandle
 
 from adapters_runtime.composition import AdapterCompositionBlock
 from adapters_runtime.configs import AdapterConfig
-from adapters_runtime.context import Activations
+from adapters_runtime.context import Activations, Recording
 from adapters_runtime.inject.host import place_of
 from adapters_runtime.inject.named import NamedModules
-from adapters_runtime.inject.recording import GATING
+from adapters_runtime.inject.recording import GATING, Scored
 from adapters_runtime.inject.stacks import Stacks
 
 
@@ -193,9 +193,34 @@ class Point(nn.Module):
         """Report the gates of an adapter, (rows, ...) with one value per row and gate."""
         recording = self.activations.recording()
         if recording is not None:
-            assert self.layer is not None
             scores = gates.reshape(len(gates), -1)
-            recording.add(GATING, name, self.layer, location, scores, last=last)
+            self.record(recording, GATING, name, location, scores, last=last)
+
+    def record(
+        self,
+        recording: Recording,
+        report: str,
+        subject: str,
+        location: str,
+        scores: Tensor,
+        *,
+        last: bool = False,
+    ) -> None:
+        """Report scores of the rows at hand, (rows, ...)."""
+        assert self.layer is not None
+        rows = recording.rows or tuple(range(len(scores)))
+        found = Scored(self.path, rows, scores, last=last)
+        recording.add(report, subject, self.layer, location, found)
+
+    def turn_to(self, positions: Sequence[int] | None) -> tuple[int, ...] | None:
+        """See `Place.turn_to`."""
+        recording = self.activations.recording()
+        return None if recording is None else recording.narrow(positions)
+
+    def turn_back(self, rows: tuple[int, ...] | None) -> None:
+        recording = self.activations.recording()
+        if recording is not None:
+            recording.rows = rows
 
     def saved_tensors(self, name: str) -> Iterator[tuple[str, Tensor]]:
         """Yield the tensors of an adapter under their names in AdapterHub's files.

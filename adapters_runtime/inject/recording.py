@@ -6,7 +6,7 @@ thread. A pass that is asked for nothing records nothing.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,20 @@ from adapters_runtime.context import Activations, Recording
 GATING = "adapter_gating_scores"
 FUSION = "adapter_fusion_attentions"
 
-Scores: TypeAlias = list[tuple[bool, Tensor]]
-"""What a place has reported in one pass, with whether it is to stand last."""
-Joined: TypeAlias = Callable[[Scores], Tensor]
+
+class Scored(NamedTuple):
+    """What one run of an adapter at one place has given."""
+
+    place: str
+    rows: tuple[int, ...]
+    """Which rows of the batch it has worked on."""
+    scores: Tensor
+    """(rows, columns, ...)"""
+    last: bool = False
+    """Whether it stands behind those of other places (the value's gate behind the query's)."""
+
+
+Joined: TypeAlias = Callable[[list[Scored]], Tensor]
 
 OPTIONS = {
     "output_adapter_gating_scores": GATING,
@@ -77,27 +88,67 @@ def _with_reports(output: Any, reports: dict[str, dict[str, Any]]) -> Any:
     return output
 
 
-def _arrays(found: dict[str, dict[int, dict[str, Scores]]], together: Joined) -> dict[str, Any]:
+def _arrays(found: dict[str, dict[int, dict[str, list[Scored]]]], together: Joined) -> Any:
     """Return the report in numpy arrays, as AdapterHub's library gives it."""
     return {
         subject: {
-            layer: {location: _array(together(scores)) for location, scores in places.items()}
+            layer: {location: _array(together(runs)) for location, runs in places.items()}
             for layer, places in layers.items()
         }
         for subject, layers in found.items()
     }
 
 
-def _side_by_side(found: Scores) -> Tensor:
-    """Return the gates of one place, those that are to stand last behind the others."""
-    scores = [score for _, score in sorted(found, key=lambda score: score[0])]
-    together = scores[0] if len(scores) == 1 else torch.cat(scores, dim=1)
+def _side_by_side(runs: list[Scored]) -> Tensor:
+    """Return the gates at one location, (rows,) or (rows, gates): rows in their order in the batch.
+
+    Where an adapter works on some rows more often than on others, these have NaN in the columns
+    that they lack.
+    """
+    columns = sorted(_columns(runs), key=lambda column: column.last)
+    rows = _all_rows(columns)
+    filled = [_filled(column, rows) for column in columns]
+    together = filled[0] if len(filled) == 1 else torch.cat(filled, dim=1)
     return together.squeeze(1) if together.shape[1] == 1 else together
 
 
-def _latest(found: Scores) -> Tensor:
+def _latest(runs: list[Scored]) -> Tensor:
     """Return what came last, where a layer is run several times (ALBERT's are)."""
-    return found[-1][1]
+    columns = _columns(runs)
+    rows = _all_rows(columns)
+    together = _filled(columns[0], rows)
+    for column in columns[1:]:
+        own = torch.tensor([row in column.rows for row in rows], device=together.device)
+        own = own.reshape(-1, *[1] * (together.dim() - 1))
+        together = torch.where(own, _filled(column, rows), together)
+    return together
+
+
+def _columns(runs: list[Scored]) -> list[Scored]:
+    """Put runs of one place on different rows on one another; runs on the same rows stay apart."""
+    columns: list[Scored] = []
+    for run in runs:
+        for number, column in enumerate(columns):
+            if column.place == run.place and not set(column.rows) & set(run.rows):
+                scores = torch.cat([column.scores, run.scores])
+                columns[number] = Scored(run.place, column.rows + run.rows, scores, run.last)
+                break
+        else:
+            columns.append(run)
+    return columns
+
+
+def _all_rows(columns: list[Scored]) -> list[int]:
+    return sorted({row for column in columns for row in column.rows})
+
+
+def _filled(column: Scored, rows: list[int]) -> Tensor:
+    """Return the scores of these rows; NaN for those that the column lacks."""
+    if list(column.rows) == rows:
+        return column.scores
+    filled = column.scores.new_full((len(rows), *column.scores.shape[1:]), float("nan"))
+    filled[[rows.index(row) for row in column.rows]] = column.scores
+    return filled
 
 
 def _array(scores: Tensor) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from adapters_runtime import identity
+from adapters_runtime.io.hub_files import base_name
 
 CARD = "README.md"
 
@@ -41,9 +41,10 @@ def write_card(
     citation: str | None = None,
 ) -> None:
     """Write README.md: front matter by which a hub finds the adapter, and how to load it."""
-    base = identity.public_name(model.name_or_path) or model.config.model_type
+    named = base_name(model)
+    base = named or model.config.model_type
     fields = {
-        "base_model": identity.public_name(model.name_or_path),
+        "base_model": named,
         "tags": sorted({"adapters", "adapter-transformers", model.config.model_type, *tags}),
         "datasets": list(datasets),
         "language": language,

@@ -39,7 +39,21 @@ FORMAT_VERSION = "adapters.1.3.0"
 
 def folder_within(parent: Path, name: str) -> Path:
     """Return a folder of its own for what has a name: slashes in it do not nest folders."""
-    return parent / quote(name, safe="@+,")
+    quoted = quote(name, safe="@+,")
+    return parent / (quoted.replace(".", "%2E") if quoted in (".", "..") else quoted)
+
+
+def nested_folder(parent: Path, name: str) -> Path:
+    """Return the folder in which AdapterHub's layout has what is called so: slashes nest folders.
+
+    Names come from files of others. Raises FormatError for one that leads out of the parent.
+    """
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise FormatError(
+            f"{name!r} names no folder within {parent}; save it alone, into a folder of your own "
+            "(save_adapter), and load it under another name (load_as)"
+        )
+    return parent / name
 
 
 def read_json(path: Path) -> dict[str, Any]:

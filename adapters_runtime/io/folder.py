@@ -16,7 +16,7 @@ from adapters_runtime.configs import AdapterConfig, load_config
 from adapters_runtime.configs.legacy import upgrade_document
 from adapters_runtime.errors import BaseMismatch, FormatError, TensorMismatch
 from adapters_runtime.info import AdapterInfo
-from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of
+from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of, hidden
 from adapters_runtime.io import files, heads, hub_files, keys
 from adapters_runtime.io.filling import check_tensors
 from adapters_runtime.io.peft import reading as peft
@@ -58,7 +58,7 @@ def description(model: "PreTrainedModel", name: str | None) -> dict[str, Any]:
         "name": name,
         "model_type": model.config.model_type,
         "model_class": type(model).__name__,
-        "model_name": identity.public_name(model.name_or_path),
+        "model_name": hub_files.base_name(model),
         "hidden_size": model.config.get_text_config().hidden_size,
         "version": files.FORMAT_VERSION,
     }
@@ -159,18 +159,18 @@ def _make_room(
     if not leave_out and _has_room(bank, config, name):
         check_tensors(tensors, dict(bank.saved_tensors(name)), str(source))
         return name
-    hidden = f"\0{name}"
-    bank.add(hidden, config)
-    own = dict(bank.saved_tensors(hidden))
+    temporary = hidden(name)
+    bank.add(temporary, config)
+    own = dict(bank.saved_tensors(temporary))
     try:
-        found = {key.replace(hidden, name): tensor for key, tensor in own.items()}
+        found = {key.replace(temporary, name): tensor for key, tensor in own.items()}
         check_tensors(tensors, found, str(source))
     except TensorMismatch:
-        bank.remove(hidden)
+        bank.remove(temporary)
         raise
-    bank.fill(hidden, {key: tensors[key.replace(hidden, name)] for key in own})
-    bank.leave_out(hidden, leave_out)
-    return hidden
+    bank.fill(temporary, {key: tensors[key.replace(temporary, name)] for key in own})
+    bank.leave_out(temporary, leave_out)
+    return temporary
 
 
 def _has_room(bank: AdapterBank, config: AdapterConfig, name: str) -> bool:

@@ -12,7 +12,7 @@ from adapters_runtime import fusing, identity
 from adapters_runtime.architectures import Architecture
 from adapters_runtime.configs import AdapterFusionConfig
 from adapters_runtime.errors import FormatError, TensorMismatch
-from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of
+from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of, hidden
 from adapters_runtime.io import files, folder, hub_files, keys
 from adapters_runtime.io.filling import check_tensors
 from adapters_runtime.io.staging import staged
@@ -107,7 +107,7 @@ def prepare(
     config = AdapterFusionConfig.load(document.get("config"))
     assert isinstance(config, AdapterFusionConfig)
     tensors = _relative(_read_weights(source), bank.architecture, saved_name, name)
-    temporary = f"\0{name}"
+    temporary = hidden(name)
     fusing.add(bank, temporary, tuple(members.values()), config)
     own = {key.replace(temporary, name): t for key, t in fusing.saved_tensors(bank, temporary)}
     try:

@@ -16,6 +16,12 @@ from adapters_runtime.shapes import fused_points, fused_sites
 SCHEMA = "hub.adapter/1"
 
 
+def base_name(model: nn.Module) -> str | None:
+    """Return under which name others find the base: as `describe_base` says, or by its folder."""
+    source: str | None = model.name_or_path  # type: ignore[assignment]
+    return bank_of(model).base_name.get("name") or identity.public_name(source or None)
+
+
 def hub_adapter(model: nn.Module, name: str, base: identity.BaseIdentity) -> dict[str, Any]:
     """Return the document hub_adapter.json of an adapter."""
     bank = bank_of(model)

@@ -25,7 +25,7 @@ def save(
     """Write a set-up with all its adapters (with their heads) and fusions.
 
     The document comes last: a folder that has one is whole. Raises AdapterNotLoaded and
-    FusionNotLoaded before anything is written.
+    FusionNotLoaded, and FormatError for a name that is no folder's, before anything is written.
     """
     bank = bank_of(model)
     fused = [block.name for block in blocks_of(setup, Fuse)]
@@ -33,10 +33,11 @@ def save(
         bank.require(name)
     for name in fused:
         bank.require_fusion(name)
+    places = {name: files.nested_folder(target, name) for name in (*setup.flatten(), *fused)}
     for name in setup.flatten():
-        folder.save(model, target / name, name, with_head=True, meta=meta)
+        folder.save(model, places[name], name, with_head=True, meta=meta)
     for name in fused:
-        fusions.save(model, target / name, name, meta)
+        fusions.save(model, places[name], name, meta)
     document = {
         "adapter_setup": setup.to_dict(),
         "head_setup": _head_document(head_setup),
@@ -56,7 +57,8 @@ def load(model: "PreTrainedModel", source: Path) -> tuple[AdapterCompositionBloc
     prepared: list[folder.Prepared] = []
     try:
         prepared.extend(
-            folder.prepare(model, source / name, load_as=name) for name in setup.flatten()
+            folder.prepare(model, files.nested_folder(source, name), load_as=name)
+            for name in setup.flatten()
         )
     except Exception:
         for adapter in prepared:
@@ -65,7 +67,7 @@ def load(model: "PreTrainedModel", source: Path) -> tuple[AdapterCompositionBloc
     for adapter in prepared:
         adapter.install()
     for block in blocks_of(setup, Fuse):
-        fusions.load(model, source / block.name, block.name)
+        fusions.load(model, files.nested_folder(source, block.name), block.name)
     return setup, head_setup
 
 

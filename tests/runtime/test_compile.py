@@ -1,10 +1,13 @@
 """Compiled models give what plain ones do, and are not compiled again without need."""
 
+import threading
+
+import numpy as np
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from adapters_runtime import BatchSplit, Fuse, Parallel, Stack
+from adapters_runtime import AdapterSetup, BatchSplit, Fuse, Parallel, Stack
 from adapters_runtime.inject.bank import bank_of
 from tests.support.methods import METHODS
 from tests.support.running import inputs_for, randomise_adapter
@@ -92,6 +95,129 @@ def test_compiled_rows_with_adapters_of_their_own_are_those_of_a_plain_pass(adap
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     actual = run(compiled, {**inputs, "adapter_names": names})
     torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-5)
+
+
+long = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    ("setup", "backend"),
+    [
+        pytest.param(BatchSplit("a", "b", batch_sizes=[1, 2]), "eager", marks=long),
+        pytest.param("a", "aot_eager", marks=long),
+        pytest.param(Stack("a", "b"), "eager", marks=long),
+        pytest.param(Parallel("a", "b"), "aot_eager", marks=long),
+    ],
+    ids=str,
+)
+def test_a_compiled_pass_reports_the_gates_of_a_plain_one(adapted, setup, backend):
+    model = with_adapters(adapted("bert"), "unipelt")
+    model.set_active_adapters(setup)
+    check_reports(model, inputs_for(model), "adapter_gating_scores", backend)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "backend"), [("bert", "aot_eager"), pytest.param("t5", "eager", marks=long)]
+)
+def test_a_compiled_pass_reports_the_attention_of_a_plain_one(adapted, model_type, backend):
+    model = with_adapters(adapted(model_type), "seq_bn")
+    model.add_adapter_fusion(Fuse("a", "b"), set_active=True)
+    inputs = {**inputs_for(model), **({"use_cache": False} if model_type == "t5" else {})}
+    check_reports(model, inputs, "adapter_fusion_attentions", backend)
+
+
+def test_a_compiled_pass_of_rows_reports_the_gates_of_a_plain_one(adapted):
+    model = adapted("bert")
+    for name in "ab":
+        model.add_adapter(name, "seq_bn[use_gating=True]")
+    inputs = {**inputs_for(model), "adapter_names": ["b", "__base__", "a"]}
+    check_reports(model, inputs, "adapter_gating_scores", "eager")
+
+
+@torch.no_grad()
+def check_reports(model, inputs, field, backend):
+    compiled = torch.compile(model, backend=backend, fullgraph=True)
+    options = {f"output_{field}": True}
+    expected, actual = (flat(m(**inputs, **options)[field]) for m in (model, compiled))
+    assert actual.keys() == expected.keys()
+    assert expected
+    for place, scores in expected.items():
+        np.testing.assert_allclose(actual[place], scores, atol=1e-6, rtol=1e-5)
+    assert field not in compiled(**inputs)
+
+
+def flat(report):
+    return {
+        (subject, layer, location): scores
+        for subject, layers in report.items()
+        for layer, places in layers.items()
+        for location, scores in places.items()
+    }
+
+
+def compile_layers(model):
+    for layer in model.encoder.layer:
+        layer.compile(backend="eager", fullgraph=True)
+
+
+def compile_linears(model):
+    for name, module in model.named_modules():
+        if type(module) is torch.nn.Linear and "adapter_bank" not in name:
+            module.compile(backend="eager")  # no graph: torch traces the hooks, one by one
+
+
+def compile_with_breaks(model):
+    for layer in model.encoder.layer:
+        layer.output.dense.register_forward_hook(torch.compiler.disable(lambda *_: None))
+    model.compile(backend="eager")
+
+
+# The parts that are traced and those that are not hand values to each other.
+@pytest.mark.parametrize(
+    ("method", "names", "compile_parts"),
+    [
+        ("seq_bn", None, compile_layers),
+        ("double_seq_bn", ["b", "__base__", "a"], compile_linears),
+        pytest.param("seq_bn", ["b", "__base__", "a"], compile_with_breaks, marks=long),
+        pytest.param("unipelt", None, compile_layers, marks=long),
+    ],
+)
+def test_a_model_compiled_in_parts_gives_what_a_plain_one_does(
+    adapted, method, names, compile_parts
+):
+    model = with_adapters(adapted("bert"), method)
+    model.set_active_adapters("a")
+    inputs = {**inputs_for(model), **({} if names is None else {"adapter_names": names})}
+    expected = run(model, inputs)
+    compile_parts(model)
+    for _ in range(2):
+        torch.testing.assert_close(run(model, inputs), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_a_compiled_model_has_a_set_up_for_each_thread(adapted):
+    model = with_adapters(adapted("bert"), "seq_bn")
+    inputs, setups = inputs_for(model), ("a", Stack("a", "b"))
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+
+    def under(setup, called):
+        with AdapterSetup(setup):
+            return run(called, inputs)
+
+    expected = [under(setup, model) for setup in setups]
+    for setup in setups:
+        under(setup, compiled)
+    wrong = []
+
+    def work(number):
+        outputs = [under(setups[number], compiled) for _ in range(10)]
+        wrong.extend(o for o in outputs if not torch.allclose(o, expected[number], atol=1e-6))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(setups))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def test_going_back_to_a_set_up_compiles_nothing(adapted):

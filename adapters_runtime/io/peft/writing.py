@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from adapters_runtime import identity, merging
+from adapters_runtime import merging
 from adapters_runtime.configs import (
     AdapterConfig,
     EmbeddingRowsConfig,
@@ -28,6 +28,7 @@ from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.addressed_point import OwnModulePoint
 from adapters_runtime.io import files
 from adapters_runtime.io.card import CARD
+from adapters_runtime.io.hub_files import base_name
 from adapters_runtime.io.peft.checkpoint import ROOTS, WEIGHTS
 from adapters_runtime.io.peft.token_rows import SUFFIX
 from adapters_runtime.io.peft.writing_linear import write_linear
@@ -81,7 +82,7 @@ def write(model: "PreTrainedModel", target: Path, name: str) -> None:
             f"{name!r} cannot be written while {merged!r} is merged; call reset_adapter() first"
         )
     written = _written(source, config)
-    base = source.bank.base_name.get("name") or identity.public_name(model.name_or_path or None)
+    base = base_name(model)
     document = {
         "base_model_name_or_path": base,
         "inference_mode": True,
