@@ -1,6 +1,6 @@
 """What the runtime knows of each model type, as data; nothing here loads torch."""
 
-from adapters_runtime.architectures.layers import Layer, list_layers
+from adapters_runtime.architectures.layers import Layer, fitted, list_layers
 from adapters_runtime.architectures.registry import ARCHITECTURES, get_architecture, register
 from adapters_runtime.architectures.spec import (
     Architecture,
@@ -20,6 +20,7 @@ __all__ = [
     "LayerStack",
     "ResidualSite",
     "Role",
+    "fitted",
     "get_architecture",
     "list_layers",
     "register",

@@ -20,6 +20,15 @@ LAYERS = LayerStack(
             norm="attention.output.LayerNorm",
             saved_as="attention.output",
         ),
+        # AdapterHub's library knows this place by the name of the one before it.
+        ResidualSite(
+            key="mh_adapter",
+            out="crossattention.output.dropout",
+            residual=("in:crossattention",),
+            norm="crossattention.output.LayerNorm",
+            saved_as="crossattention.output",
+            needs="crossattention",
+        ),
         ResidualSite(
             key="output_adapter",
             out="output.dropout",
@@ -35,6 +44,15 @@ LAYERS = LayerStack(
             key="key",
             value="value",
             output="attention.output.dense",
+        ),
+        Attention(
+            path="crossattention.self",
+            role="cross",
+            query="query",
+            key="key",
+            value="value",
+            output="crossattention.output.dense",
+            needs="crossattention",
         ),
     ),
     ffn_in=("intermediate.dense",),
@@ -69,7 +87,8 @@ XMOD = replace(
             LAYERS,
             sites=(
                 replace(LAYERS.sites[0], norm=None),
-                replace(LAYERS.sites[1], norm=None, residual=("out:attention",)),
+                replace(LAYERS.sites[1], norm=None),
+                replace(LAYERS.sites[2], norm=None, residual=("out:attention",)),
             ),
         ),
     ),

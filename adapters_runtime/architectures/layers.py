@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters_runtime.architectures.spec import Architecture, LayerStack
 
@@ -33,11 +33,57 @@ def list_layers(architecture: Architecture, parameters: Iterable[str]) -> tuple[
     )
 
 
+def fitted(architecture: Architecture, parameters: Iterable[str]) -> Architecture:
+    """Return the specification without what a model of fewer parts has not.
+
+    A BERT has cross-attention only where its configuration asks for it: `needs` says so. An
+    encoder alone (T5EncoderModel) has nothing of a decoder. The names of all parameters are
+    relative to the base model.
+    """
+    names = tuple(parameters)
+    stacks = [stack for stack in architecture.stacks if _has(stack, None, names)]
+    found = replace(architecture, stacks=tuple(_fitted_stack(stack, names) for stack in stacks))
+    for stack in architecture.stacks:
+        if stack not in stacks:
+            found = _without(found, stack.path.partition(".")[0] + ".")
+    return found if stacks else architecture
+
+
+def _without(architecture: Architecture, part: str) -> Architecture:
+    """Forget the paths that lead into a part that a model has not."""
+    token = architecture.token_embedding
+    return replace(
+        architecture,
+        token_embedding=None if token is None or token.startswith(part) else token,
+        token_lookups=tuple(p for p in architecture.token_lookups if not p.startswith(part)),
+    )
+
+
+def _fitted_stack(stack: LayerStack, names: tuple[str, ...]) -> LayerStack:
+    return replace(
+        stack,
+        sites=tuple(site for site in stack.sites if _has(stack, site.needs, names)),
+        attentions=tuple(each for each in stack.attentions if _has(stack, each.needs, names)),
+    )
+
+
+def _has(stack: LayerStack, needs: str | None, names: tuple[str, ...]) -> bool:
+    """Return whether there are layers with such a module, or layers at all."""
+    path = "" if needs is None else f"{re.escape(needs)}\\."
+    pattern = re.compile(_layer_pattern(stack) + path)
+    return any(map(pattern.match, names))
+
+
+def _layer_pattern(stack: LayerStack) -> str:
+    """Return what matches the path of a layer of the stack, with the dot behind it."""
+    return re.escape(stack.path).replace(r"\*", r"(\d+)") + r"\.(\d+)\."
+
+
 def _positions(
     architecture: Architecture, names: tuple[str, ...]
 ) -> Iterator[tuple[LayerStack, tuple[str, ...]]]:
     for stack in architecture.stacks:
-        pattern = re.compile(re.escape(stack.path).replace(r"\*", r"(\d+)") + r"\.(\d+)\.")
+        pattern = re.compile(_layer_pattern(stack))
         found = {match.groups() for name in names if (match := pattern.match(name))}
         for numbers in sorted(found, key=lambda numbers: tuple(map(int, numbers))):
             yield stack, numbers

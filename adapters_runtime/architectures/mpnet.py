@@ -20,7 +20,7 @@ MPNET = replace(
                     norm="attention.LayerNorm",
                     saved_as="attention",
                 ),
-                LAYERS.sites[1],
+                LAYERS.sites[-1],
             ),
             attentions=(
                 Attention(

@@ -56,7 +56,6 @@ GPTJ = Architecture(
     token_embedding="wte",  # noqa: S106  (a module)
     embedding_parameters=("wte.",),
     prompts="inputs",
-    attention="wrapped",
 )
 
 GPT_NEOX = Architecture(

@@ -2,7 +2,7 @@
 
 from adapters_runtime.architectures import bart, bert, llama, t5, vision
 from adapters_runtime.architectures.albert import ALBERT
-from adapters_runtime.architectures.clip import CLIP
+from adapters_runtime.architectures.clip import CLIP, CLIP_TEXT_MODEL, CLIP_VISION_MODEL
 from adapters_runtime.architectures.deberta import DEBERTA, DEBERTA_V2
 from adapters_runtime.architectures.distilbert import DISTILBERT
 from adapters_runtime.architectures.gpt2 import GPT2
@@ -28,6 +28,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         bert.XLM_ROBERTA,
         bert.XMOD,
         CLIP,
+        CLIP_TEXT_MODEL,
+        CLIP_VISION_MODEL,
         DEBERTA,
         DEBERTA_V2,
         DISTILBERT,

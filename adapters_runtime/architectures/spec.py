@@ -49,6 +49,8 @@ class Attention:
     """
     prefixes_saved_as: str | None = None
     """Name of its prefixes in AdapterHub's files, where it is not `{role}_prefix`."""
+    needs: str | None = None
+    """A module with parameters, without which a model's layers lack this place: see `fitted`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,8 @@ class ResidualSite:
     """Where AdapterHub's files keep the modules of this site, relative to the layer."""
     swapped: bool = False
     """AdapterHub passes h and r in the wrong order here (ALBERT); its weights expect it."""
+    needs: str | None = None
+    """A module with parameters, without which a model's layers lack this place: see `fitted`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +127,12 @@ class Architecture:
     """Prefixes of the parameters that count as embeddings when a base is identified."""
     pooler_parameters: tuple[str, ...] = ()
     """Prefixes of parameters that belong neither to the body nor to the embeddings."""
-    attention: Literal["interface", "softmax", "wrapped"] = "interface"
-    """How prefixes reach the attention: through transformers' registry, or around it."""
+    attention: Literal["interface", "softmax"] = "interface"
+    """How prefixes reach the attention: through transformers' registry, or around it.
+
+    An attention that has a method `_attn` of its own, as GPT-J's had before transformers 5.24, is
+    entered there in either case.
+    """
     inverts_at_static_head: bool = True
     """Whether the LM head a model was built with sees the stream with an invertible adapter undone.
 

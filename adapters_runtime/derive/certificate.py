@@ -16,6 +16,7 @@ from adapters_runtime.architectures import (
     Architecture,
     LayerStack,
     ResidualSite,
+    fitted,
     list_layers,
 )
 from adapters_runtime.derive.layers import TracedLayer, trace_layer
@@ -53,7 +54,9 @@ class Certificate:
 
 def certify(architecture: Architecture, trace: Trace, probe: Probe) -> Certificate:
     """Hold a specification against a recorded pass of a model in float64."""
-    layers = list_layers(architecture, [name for name, _ in probe.model.named_parameters()])
+    names = [name for name, _ in probe.model.named_parameters()]
+    architecture = fitted(architecture, names)
+    layers = list_layers(architecture, names)
     return Certificate(
         tuple(
             StackCertificate(

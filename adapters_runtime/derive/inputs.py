@@ -24,6 +24,10 @@ def example_inputs(model: nn.Module, config: PreTrainedConfig) -> dict[str, Any]
         inputs["pixel_values"] = _image(config)
     if "input_features" in taken:
         inputs["input_features"] = _recording(config)
+    if getattr(config, "add_cross_attention", False):
+        inputs["encoder_hidden_states"] = torch.randn(
+            ROWS, WRITTEN, config.hidden_size, dtype=torch.float64
+        )
     if "use_cache" in taken:
         inputs["use_cache"] = False
     return inputs

@@ -195,7 +195,9 @@ def ties_output(config: Any) -> bool:
     T5's configuration always says so, and marks checkpoints that do not by not scaling their
     decoder's output.
     """
-    return bool(config.tie_word_embeddings) and bool(getattr(config, "scale_decoder_outputs", True))
+    # CLIP's towers have no head of their own, and so no word on it.
+    tied = bool(getattr(config, "tie_word_embeddings", True))
+    return tied and bool(getattr(config, "scale_decoder_outputs", True))
 
 
 def _epsilon(config: Any) -> float:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
-from adapters_runtime.architectures import Architecture
+from adapters_runtime.architectures import Architecture, fitted
 from adapters_runtime.composition import AdapterCompositionBlock
 from adapters_runtime.configs import (
     AdapterConfig,
@@ -50,6 +50,7 @@ class Fusion(NamedTuple):
 class AdapterBank(nn.Module):
     def __init__(self, base: nn.Module, architecture: Architecture) -> None:
         super().__init__()
+        architecture = fitted(architecture, [name for name, _ in base.named_parameters()])
         self.architecture = architecture
         self.activations = Activations()
         self.configs: dict[str, AdapterConfig] = {}

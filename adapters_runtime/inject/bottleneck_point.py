@@ -24,7 +24,7 @@ from adapters_runtime.configs import AdapterConfig, AdapterFusionConfig, BnConfi
 from adapters_runtime.context import Activations
 from adapters_runtime.errors import FusionNotLoaded
 from adapters_runtime.inject.cell import Cell
-from adapters_runtime.inject.evaluation import Place, evaluate
+from adapters_runtime.inject.evaluation import Place, evaluate, missing_weight
 from adapters_runtime.inject.named import NamedModules
 from adapters_runtime.inject.point import Hook, Outside, Point
 from adapters_runtime.inject.recording import FUSION
@@ -172,6 +172,12 @@ class BottleneckPoint(Point, Place[ResidualState]):
         for state, weight in zip(states[1:], weights[1:], strict=True):
             h = h + weight * state.h
         return states[0]._replace(h=h)
+
+    def weight_of_base(self, block: Average) -> float:
+        """Keep h whole where all that is averaged is added to it, as in AdapterHub's library."""
+        held = [self._bottleneck(name) for name in block.flatten() if self.holds(name)]
+        parallel = all(adapter.config.is_parallel for adapter in held)
+        return missing_weight(block) if parallel else 0.0
 
     def together(
         self, children: Sequence[Child], choice: tuple[int, ...], state: ResidualState

@@ -4,6 +4,7 @@ The tree is walked here and nowhere else. A place answers for single adapters, a
 state (the tensors that an adapter reads and replaces) is cut and put together.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
@@ -68,6 +69,10 @@ class Place(ABC, Generic[State]):
     def turn_back(self, rows: tuple[int, ...] | None) -> None:
         """Hear that leaves work on what `turn_to` has returned again."""
 
+    def weight_of_base(self, block: Average) -> float:
+        """Return how much of the state itself an average needs beside its children's states."""
+        return 0.0
+
     def together(
         self, children: Sequence[Child], choice: tuple[int, ...], state: State
     ) -> State | None:
@@ -83,6 +88,12 @@ class Place(ABC, Generic[State]):
 
     def fuse(self, block: Fuse, state: State) -> State:
         raise UnsupportedComposition(self.method, "Fuse", [b.__name__ for b in self.blocks])
+
+
+def missing_weight(block: Average) -> float:
+    """Return what the weights of an average lack of one; they lack nothing by default."""
+    total = sum(block.weights)
+    return 0.0 if math.isclose(total, 1.0, rel_tol=1e-6) else 1.0 - total
 
 
 def evaluate(place: Place[State], block: AdapterCompositionBlock | str, state: State) -> State:
@@ -114,7 +125,11 @@ def _average(place: Place[State], block: Average, state: State) -> State:
     averaged = place.averaged(block, state)
     if averaged is not None:
         return averaged
-    return place.mean([evaluate(place, child, state) for child in block], block.weights)
+    states = [evaluate(place, child, state) for child in block]
+    rest = place.weight_of_base(block)
+    if rest:
+        return place.mean([*states, state], [*block.weights, rest])
+    return place.mean(states, block.weights)
 
 
 def _by_shares(place: Place[State], block: AdapterCompositionBlock, state: State) -> State:

@@ -4,7 +4,6 @@ A hook on the untouched module changes its output, so any module that maps (...,
 can be adapted. Merging folds an adapter into the weights and takes the hook away.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,7 +20,7 @@ from adapters_runtime.composition import (
 from adapters_runtime.configs import AdapterConfig, LoRAConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.errors import MergeStateError
-from adapters_runtime.inject.evaluation import Place, evaluate
+from adapters_runtime.inject.evaluation import Place, evaluate, missing_weight
 from adapters_runtime.inject.host import read, writable
 from adapters_runtime.inject.paths import in_features, out_features
 from adapters_runtime.inject.point import Hook, Outside, Point
@@ -171,6 +170,12 @@ class LinearPoint(Point, Place[LinearState]):
             y = y + weight * state.y
         return LinearState(states[0].x, y)
 
+    def weight_of_base(self, block: Average) -> float:
+        """Keep the host's output whole where updates are averaged: y + Σ wᵢ Δᵢ for any weights."""
+        held = [self.adapters[name] for name in block.flatten() if self.holds(name)]
+        adds = all(isinstance(adapter, LinearMethod) and adapter.adds for adapter in held)
+        return missing_weight(block) if adds else 0.0
+
     def together(
         self, children: Sequence[Child], choice: tuple[int, ...], state: LinearState
     ) -> LinearState | None:
@@ -244,8 +249,7 @@ class LinearPoint(Point, Place[LinearState]):
             return None
         pairs = _all(self._factors(part) for part in child)
         weights = child.weights if isinstance(child, Average) else [1.0] * len(child)
-        # Only weights that sum to one leave y itself as it is.
-        if pairs is None or (isinstance(child, Average) and not _sum_to_one(weights)):
+        if pairs is None:
             return None
         ups = [weight * up for weight, (_, up) in zip(weights, pairs, strict=True)]
         return torch.cat([down for down, _ in pairs]), torch.cat(ups, dim=1)
@@ -365,10 +369,6 @@ def _all(found: Iterable[T | None]) -> list[T] | None:
     listed = list(found)
     there = [one for one in listed if one is not None]
     return there if len(there) == len(listed) else None
-
-
-def _sum_to_one(weights: Sequence[float]) -> bool:
-    return math.isclose(sum(weights), 1.0, rel_tol=1e-6)
 
 
 class AdaptOutput:

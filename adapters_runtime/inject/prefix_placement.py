@@ -33,7 +33,7 @@ def prefix_points(
             point = _point(layer, attention, activations)
             point.hooks = _entrance(point, architecture, layers, layer, attention)
             points.append(point)
-    pool = PrefixPool(activations, points, in_features(layers[0].find(layers[0].stack.ffn_in[0])))
+    pool = PrefixPool(activations, points)
     first = layers[0].find(layers[0].stack.attentions[0].path)
     pool.hooks = [UseOurs(base)] if _way_in(architecture, first) == "interface" else []
     # The attentions come second: what they hold is a part of what the pool has built.
@@ -77,9 +77,8 @@ def _entrance(
 
 
 def _way_in(architecture: Architecture, attention: nn.Module) -> str:
-    # GPT-J's attention goes through the interface since transformers 5.24.
-    wrapped = architecture.attention == "wrapped"
-    return "interface" if wrapped and not hasattr(attention, METHOD) else architecture.attention
+    # As GPT-J's before transformers 5.24.
+    return "wrapped" if hasattr(type(attention), METHOD) else architecture.attention
 
 
 def _bias(

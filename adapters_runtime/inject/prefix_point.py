@@ -171,12 +171,9 @@ class PrefixPool(Point):
 
     container = "prefix_tunings"
 
-    def __init__(
-        self, activations: Activations, places: Sequence[PrefixPoint], input_width: int
-    ) -> None:
+    def __init__(self, activations: Activations, places: Sequence[PrefixPoint]) -> None:
         super().__init__("prefix_tuning", None, activations)
         self.places = tuple(places)  # not a ModuleList: they belong to the bank
-        self.input_width = input_width
         for place in places:
             place.pool = Outside(self)
 
@@ -187,7 +184,8 @@ class PrefixPool(Point):
         locations = nn.ModuleDict()
         for location, places in chosen.items():
             width = _common_width(location, places)
-            locations[location] = new_prefixes(config, len(places), width, self.input_width)
+            inputs = places[0].widths.stream
+            locations[location] = new_prefixes(config, len(places), width, inputs)
         return locations if len(locations) else None
 
     def add(self, name: str, config: AdapterConfig) -> bool:

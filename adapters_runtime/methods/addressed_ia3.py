@@ -16,6 +16,8 @@ from adapters_runtime.methods.base import Host, LinearMethod
 class RescaledOutput(LinearMethod):
     """`factors` (out), starting at one."""
 
+    adds = False
+
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.factors = nn.Parameter(torch.ones(weight.shape[0]))

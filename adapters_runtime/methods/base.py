@@ -26,6 +26,9 @@ class Host(Protocol):
 class LinearMethod(nn.Module, ABC):
     """An adapter of one linear map, y = x Wᵀ + b, or of several that share their input."""
 
+    adds = True
+    """Whether it adds an update to y, and does not multiply y itself."""
+
     @abstractmethod
     def adapt(self, x: Tensor, y: Tensor, host: Host) -> Tensor:
         """Return the adapted output, given the map's input and its plain output.

@@ -21,6 +21,8 @@ from adapters_runtime.methods.gate import Gate
 class IA3(LinearMethod):
     """One factor per output feature, over all parts."""
 
+    adds = False
+
     def __init__(self, in_features: int, widths: Sequence[int], config: LoRAConfig) -> None:
         super().__init__()
         self.scaling = config.alpha

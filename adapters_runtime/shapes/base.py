@@ -10,6 +10,7 @@ from adapters_runtime.architectures import (
     Attention,
     FusedProjection,
     Layer,
+    fitted,
     get_architecture,
     list_layers,
 )
@@ -30,7 +31,7 @@ class BaseDescription:
 
     @cached_property
     def architecture(self) -> Architecture:
-        return get_architecture(self.model_type)
+        return fitted(get_architecture(self.model_type), self.tensors)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:

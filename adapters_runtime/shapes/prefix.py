@@ -18,7 +18,8 @@ def prefix_tensors(
         locations.setdefault(location, []).append((layer, attention))
     for location, places in locations.items():
         width = _common_width(base, location, places)
-        for key, shape in _pool(config, base, layers=len(places), width=width):
+        inputs = base.width(places[0][0])
+        for key, shape in _pool(config, len(places) * 2 * width, inputs):
             yield f"prefix_tuning.prefix_tunings.{name}.{location}.{key}", shape
     if config.use_gating:
         for layer, attention in _attentions(config, base):
@@ -53,14 +54,11 @@ def _common_width(
     return widths.pop()
 
 
-def _pool(
-    config: PrefixTuningConfig, base: BaseDescription, *, layers: int, width: int
-) -> Iterator[tuple[str, Shape]]:
-    outputs = 2 * layers * width  # a key and a value in each layer
+def _pool(config: PrefixTuningConfig, outputs: int, inputs: int) -> Iterator[tuple[str, Shape]]:
+    """Yield what makes `outputs` features per place: a key and a value in each layer."""
     if config.flat:
         yield "control_trans", (config.prefix_length * outputs,)
         return
-    inputs = base.width(base.layers[0])
     yield "wte.weight", (config.prefix_length, inputs)
     yield "control_trans.0.weight", (config.bottleneck_size, inputs)
     yield "control_trans.0.bias", (config.bottleneck_size,)

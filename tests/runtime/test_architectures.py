@@ -9,6 +9,7 @@ import pytest
 from adapters_runtime.architectures import (
     ARCHITECTURES,
     Architecture,
+    fitted,
     get_architecture,
     list_layers,
     register,
@@ -64,8 +65,8 @@ def test_every_module_of_the_base_exists(architecture, model):
 
 
 def test_every_module_of_every_layer_exists(architecture, model):
-    modules = modules_of(model)
-    layers = list_layers(architecture, dict(model.named_parameters()))
+    modules, names = modules_of(model), dict(model.named_parameters())
+    layers = list_layers(fitted(architecture, names), names)
     assert layers
     missing = [
         f"{layer.path}.{path}"

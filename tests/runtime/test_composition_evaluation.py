@@ -44,6 +44,28 @@ def test_the_average_of_an_adapter_with_itself_is_that_adapter(model):
     close(output_of(model), expected)
 
 
+@pytest.mark.parametrize("config", ["lora[r=2]", "mtl_lora[r=2]", "par_bn"])
+def test_weights_of_updates_need_not_sum_to_one(adapted, config):
+    """What updates are added to is there once: half of one alone is half of it."""
+    model = adapted("bert")
+    for seed, name in enumerate(("a", "b")):
+        model.add_adapter(name, config)
+        randomise_adapter(model, name, seed=seed)
+    output = "encoder.layer.0.output.dropout" if config == "par_bn" else "encoder.layer.0.attention"
+    seen = {}
+    module = model.get_submodule(output if config == "par_bn" else f"{output}.self.value")
+    module.register_forward_hook(lambda _module, _args, output: seen.update(h=output))
+    found = {}
+    half = Average("a", "b", weights=[0.5, 0.25], normalize_weights=False)
+    for setup in (None, "a", "b", half, BatchSplit(half, "a", batch_sizes=[2, 1])):
+        model.set_active_adapters(setup)
+        output_of(model)
+        found[str(setup)] = seen["h"]
+    base, a, b, mixed, rows = found.values()
+    close(mixed - base, 0.5 * (a - base) + 0.25 * (b - base))
+    close(rows, torch.cat([mixed[:2], a[2:]]))
+
+
 def test_a_stack_of_one_is_that_adapter(model):
     expected = alone(model, "a")
     model.set_active_adapters(Stack("a"))

@@ -100,7 +100,7 @@ MERGEABLE = [name for name, config in METHODS.items() if folds(config)]
 IDENTITY_WHEN_FRESH = [name for name, config in METHODS.items() if starts_as_identity(config)]
 SAMPLED = ("bert", "gpt2", "llama", "t5")
 OLD_NAMES = ("pfeiffer", "houlsby", "parallel", "scaled_parallel")
-VISION = ("vit", "deit", "beit")
+VISION = ("vit", "deit", "beit", "clip_vision_model")
 
 
 def stands_in(config: AdapterConfig, model_type: str) -> bool:

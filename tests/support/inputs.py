@@ -6,7 +6,7 @@ import torch
 
 from tests.support.tiny_models import VOCABULARY
 
-_IMAGES = frozenset({"beit", "deit", "vit"})
+_IMAGES = frozenset({"beit", "clip_vision_model", "deit", "vit"})
 
 
 def batch(model_type: str, rows: int = 3, length: int = 6, seed: int = 0) -> dict[str, Any]:

@@ -10,7 +10,7 @@ def inputs_for(model, rows=3, length=7, seed=0):
     """Return inputs that any model of our types takes, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     config = model.config
-    if config.model_type in {"vit", "deit", "beit"}:
+    if config.model_type in {"vit", "deit", "beit", "clip_vision_model"}:
         size = config.image_size
         pixels = torch.randn(rows, config.num_channels, size, size, generator=generator)
         return {"pixel_values": pixels.to(model.dtype)}

@@ -83,8 +83,10 @@ FIELDS: dict[str, dict[str, Any]] = {
     "roberta": _TEXT,
     "xlm-roberta": _TEXT,
     "xmod": {**_TEXT, "languages": ["en_XX", "de_DE"], "default_language": "en_XX"},
+    "clip_text_model": {**_TEXT, "projection_dim": WIDTH},
+    "clip_vision_model": {**_IMAGE, "projection_dim": WIDTH},
     "clip": {
-        "text_config": _TEXT,
+        "text_config": {**_TEXT, "hidden_size": 32},
         "vision_config": _IMAGE,
         "projection_dim": WIDTH,
     },
@@ -117,6 +119,18 @@ FIELDS: dict[str, dict[str, Any]] = {
     "deit": _IMAGE,
     "vit": _IMAGE,
 }
+
+CROSS_ATTENDING = (
+    "bert",
+    "bert-generation",
+    "camembert",
+    "electra",
+    "roberta",
+    "xlm-roberta",
+    "xmod",
+)
+"""Types whose models may be decoders that read the states of an encoder."""
+AS_DECODER = {"is_decoder": True, "add_cross_attention": True}
 
 
 @functools.cache
