@@ -323,6 +323,17 @@ def _check_children(block: AdapterCompositionBlock) -> None:
             names = ", ".join(other.__name__ for other in allowed)
             raise InvalidComposition(f"{kind} cannot hold {child!r}; it can hold names and {names}")
         _check_depth(block, child)
+    _check_copies(block)
+
+
+def _check_copies(block: AdapterCompositionBlock) -> None:
+    blocks = [child for child in block.children if isinstance(child, AdapterCompositionBlock)]
+    copies = sorted({child.parallel_channels for child in blocks} - {1})
+    if len(copies) > 1:
+        raise InvalidComposition(
+            f"{type(block).__name__} copies the batch for {copies[0]} adapters at one place and "
+            f"for {copies[-1]} at another; give each Parallel in it as many children"
+        )
 
 
 def _check_depth(block: AdapterCompositionBlock, child: Child) -> None:

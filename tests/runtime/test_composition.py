@@ -113,6 +113,12 @@ def test_a_block_holds_what_the_table_allows_and_nothing_else(outer, inner):
             outer(child, **options.get(outer, {}))
 
 
+def test_all_parallels_of_a_stack_copy_the_batch_equally_often():
+    with pytest.raises(InvalidComposition, match="2 adapters at one place and for 3 at another"):
+        Stack(Parallel("a", "b"), Parallel("c", "d", "e"))
+    assert Stack(Parallel("a", "b"), "x", Parallel("c", "d")).parallel_channels == 2
+
+
 def test_two_levels_down_there_are_only_names_and_stacks():
     assert Stack(Fuse(Stack("a", "b"), "c")).flatten() == ("a", "b", "c")
     with pytest.raises(InvalidComposition, match="nested too deeply"):
