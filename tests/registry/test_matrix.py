@@ -4,6 +4,7 @@ import random
 import time
 
 import pytest
+from sqlalchemy import event
 
 from registry import matrix, recipes, resolve, revisions, scores, vocabulary
 from registry.candidates import candidates_for, of_base
@@ -216,23 +217,43 @@ def test_every_cell_is_what_the_resolver_says(session, blobs, base, ana, seed):
                 assert bool(cell.reasons) == (cell.state != "resolvable")
 
 
-def test_fifty_tasks_by_fifty_languages_take_well_under_a_second(
+def test_fifty_tasks_by_fifty_languages_take_few_statements(
     session, blobs, base, record_testsuite_property
 ):
-    for tag in list(vocabulary.LANGUAGES)[:50]:
-        publish(session, blobs, f"lab/{tag}", **pack(tag))
-    for number in range(50):
-        publish(session, blobs, f"acme/t{number:02}", **needing())
-    session.commit()
+    counts = []
+    for start, stop in ((0, 10), (10, 50)):
+        for tag in list(vocabulary.LANGUAGES)[start:stop]:
+            publish(session, blobs, f"lab/{tag}", **pack(tag))
+        for number in range(start, stop):
+            publish(session, blobs, f"acme/t{number:02}", **needing())
+        session.commit()
+        counts.append(_statements(session, stop))
+    small, large = counts
+    # Some are asked in portions of many rows each; none is asked for a cell.
+    assert large <= small + 5
     best = min(_seconds(session) for _ in range(3))
     record_testsuite_property("matrix 50 x 50", f"{best * 1000:.0f} ms CPU")
-    assert best < 1
+
+
+def _statements(session, size):
+    """Return how many statements a matrix of so many rows and columns takes."""
+    said = []
+    engine = session.get_bind()
+
+    def count(*_):
+        said.append(1)
+
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        found = matrix.matrix(session, BASE, None)
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+    assert {cell.state for row in found.rows for cell in row.cells} == {"resolvable"}
+    assert len(found.rows) == len(found.languages) == size
+    return len(said)
 
 
 def _seconds(session):
     before = time.process_time()
-    found = matrix.matrix(session, BASE, None)
-    spent = time.process_time() - before
-    assert {cell.state for row in found.rows for cell in row.cells} == {"resolvable"}
-    assert len(found.rows) * len(found.languages) == 2500
-    return spent
+    matrix.matrix(session, BASE, None)
+    return time.process_time() - before
