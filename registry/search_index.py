@@ -107,7 +107,7 @@ _PUNCTUATION = re.compile(r"[\x00-/:-@\[-`{-\xa0\u2028\u2029]+")
 
 
 class _Sqlite:
-    ranked = 2_000
+    ranked = 1_000
 
     def matching(self, terms: Terms) -> ColumnElement[bool]:
         return (_FTS.c.rowid == SearchDocument.id) & _FTS.c.search_fts.op("match")(_fts5(terms))
