@@ -17,7 +17,7 @@ def merge(bank: AdapterBank, name: str) -> None:
     Raises UnreadableWeight when a weight is quantised or offloaded.
     """
     bank.require(name)
-    points = [point for point in bank.of_type(LinearPoint) if name in point.adapters]
+    points = [point for point in _points(bank) if name in point.adapters]
     foldable = (LinearPoint, SharedPoint)
     others = [p for p in bank.of_type(Point) if name in p.adapters and not isinstance(p, foldable)]
     if others or not points:
@@ -34,7 +34,12 @@ def merge(bank: AdapterBank, name: str) -> None:
 
 def reset(bank: AdapterBank) -> None:
     """Bring back every weight that a merge replaced."""
-    _reset(list(bank.of_type(LinearPoint)))
+    _reset(_points(bank))
+
+
+def _points(bank: AdapterBank) -> list[LinearPoint]:
+    """Return the points of linear maps in the order of merging."""
+    return sorted(bank.of_type(LinearPoint), key=lambda point: not point.merges_first)
 
 
 def _reset(points: Sequence[LinearPoint]) -> None:

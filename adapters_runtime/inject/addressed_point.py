@@ -25,6 +25,9 @@ from adapters_runtime.methods.own_bias import OwnBias
 
 L = TypeVar("L", bound=AddressedLoRA)
 
+_CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)  # noqa: SLF001
+"""Modules whose output has its features in the second dimension, not the last."""
+
 
 class AddressedPoint(LinearPoint):
     """One module; `path` is the one by which configurations name it.
@@ -118,6 +121,7 @@ class OwnBiasPoint(AddressedPoint):
     """A bias in the place of a module's."""
 
     container = "own_biases"
+    merges_first = True
 
     @staticmethod
     def wanted(config: AdapterConfig) -> Sequence[str]:
@@ -127,7 +131,15 @@ class OwnBiasPoint(AddressedPoint):
         bias = self._bias()
         if bias is None:
             raise ConfigError(f"{self.path} has no bias that another one could stand in for")
-        return OwnBias(bias)
+        return OwnBias(bias, features=1 if isinstance(self.host.module, _CHANNELS_FIRST) else -1)
+
+    def merge(self, name: str) -> None:
+        method = self.adapters[name]
+        assert isinstance(method, OwnBias)
+        with torch.no_grad():
+            self._keep("bias", method.bias)
+        self.merged = name
+        self.detach()
 
     def _side_by_side(self, children: Sequence[Child], state: LinearState) -> None:
         return None  # a bias is no product

@@ -57,6 +57,9 @@ class LinearPoint(Point, Place[LinearState]):
     blocks = BLOCKS["linear"]
     container = "loras"
 
+    merges_first = False
+    """Whether it takes the place of what the others at its module add to."""
+
     def __init__(
         self,
         path: str,
@@ -328,6 +331,10 @@ class LinearPoint(Point, Place[LinearState]):
         new_weight, new_bias = self._method(name).fold(
             self.select(name, weight, 0), None if bias is None else self.select(name, bias, 0)
         )
+        if bias is None and new_bias is not None:
+            raise MergeStateError(
+                f"{name!r} adds a bias at {self.path}, where the base has none to fold it into"
+            )
         if bias is not None and new_bias is not None:
             bias = self.replace(name, bias, new_bias, 0)
         return self.replace(name, weight, new_weight, 0), bias

@@ -1,10 +1,13 @@
 """What PEFT saves, ours loads and computes alike; the oracle is PEFT itself, run here."""
 
+import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
-from peft import LoHaConfig, LoraConfig, PrefixTuningConfig
+import transformers
+from peft import LoHaConfig, LoraConfig, PrefixTuningConfig, PromptTuningConfig
 from safetensors.torch import load_file, save_file
 
 import adapters_runtime
@@ -14,11 +17,12 @@ from adapters_runtime.configs import (
     PeftLoRAConfig,
     parts_of,
 )
-from adapters_runtime.errors import ConfigError, FormatError, TensorMismatch
+from adapters_runtime.errors import ConfigError, FormatError, MergeStateError, TensorMismatch
 from adapters_runtime.shapes import BaseDescription, expected_tensors
 from tests.support import peft_live
 from tests.support.peft_cases import MATRIX, SPECIAL
 from tests.support.peft_live import Case
+from tests.support.tiny_models import FIELDS
 
 SAMPLE = {
     *("lora-phi3", "dora-gpt2", "patterns-qwen2", "all_linear-t5", "bias_all-roberta"),
@@ -153,6 +157,118 @@ def test_pickled_weights_are_read(tmp_path):
     given = peft_live.batch(case)
     expected = peft_live.output(peft_live.load(case, tmp_path), given)
     torch.testing.assert_close(peft_live.output(ours(case, tmp_path), given), expected)
+
+
+@pytest.mark.parametrize("name", ["pissa-bert", "both_ends-llama-untied"])
+def test_short_numbers_are_read_as_peft_reads_them(name, tmp_path):
+    """PiSSA's beginning is as exact as the base, and embeddings in the file may be rounded."""
+    case = next(case for case in [*MATRIX, *SPECIAL] if case.name == name)
+    peft_live.save(case, tmp_path)
+    path = tmp_path / "adapter_model.safetensors"
+    tensors = load_file(path)
+    adapter = {key: tensor.half() for key, tensor in tensors.items() if "base_layer" not in key}
+    save_file(tensors | adapter, path)
+    given = peft_live.batch(case)
+    expected = peft_live.output(peft_live.load(case, tmp_path), given)
+    save_file({key: tensor.half() for key, tensor in tensors.items()}, path)
+    peft_live.compare(peft_live.output(ours(case, tmp_path), given), expected, given)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "task", "tied"),
+    [("llama", "CAUSAL_LM", True), ("llama", "CAUSAL_LM", False), ("t5", "SEQ_2_SEQ_LM", True)],
+)
+def test_embeddings_of_added_tokens_come_with_the_adapter(model_type, task, tied, tmp_path):
+    target = {"llama": "q_proj", "t5": "q"}[model_type]
+    case = Case("grown", model_type, task, LoraConfig(r=2, target_modules=[target]))
+    case = replace(case, fields={"tie_word_embeddings": tied})
+    theirs = peft_live.adapted(grown(case), case.config)
+    peft_live.write(theirs, tmp_path, save_embedding_layers=True)
+    given = peft_live.batch(case)
+    given["input_ids"][0, 3] = 33
+    expected = peft_live.output(theirs, given)
+    model = grown(case, seed=2)
+    adapters_runtime.init(model)
+    model.load_adapter(tmp_path, load_as="a", set_active=True)
+    torch.testing.assert_close(peft_live.output(model.eval(), given), expected)
+    with pytest.raises(ConfigError, match=r"resize_token_embeddings\(35\)"):
+        ours(case, tmp_path)
+
+
+def grown(case, seed=1):
+    """Return a model with three more tokens, whose rows depend on the seed."""
+    model = case.model()
+    torch.manual_seed(seed)
+    model.resize_token_embeddings(35)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[32:] = torch.randn(3, model.config.hidden_size)
+    return model.eval()
+
+
+def test_biases_of_convolutions_are_replaced(tmp_path):
+    config = transformers.AutoConfig.for_model("vit", **FIELDS["vit"])
+    torch.manual_seed(0)
+    base = transformers.AutoModel.from_config(config).eval()
+    config = LoraConfig(r=2, target_modules=["v_proj"], bias="all")
+    theirs = peft_live.adapted(copy.deepcopy(base), config)
+    peft_live.write(theirs, tmp_path)
+    adapters_runtime.init(base)
+    base.load_adapter(tmp_path, load_as="a", set_active=True)
+    given = {"pixel_values": torch.randn(2, 3, 8, 8)}
+    expected = peft_live.output(theirs, given)
+    torch.testing.assert_close(peft_live.output(base, given), expected, atol=1e-5, rtol=1e-4)
+    base.merge_adapter("a")
+    torch.testing.assert_close(peft_live.output(base, given), expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (
+            Case(
+                "start", "llama", "CAUSAL_LM", LoraConfig(r=2, target_modules=["q_proj", "lm_head"])
+            ),
+            "has its weight in common with model.embed_tokens",
+        ),
+        (
+            Case(
+                "tokens",
+                "bert",
+                "MASKED_LM",
+                LoraConfig(r=2, target_modules=["query"], trainable_token_indices=[5]),
+            ),
+            "has a bias, which PEFT drops",
+        ),
+        (
+            Case(
+                "prompt",
+                "bart",
+                "SEQ_2_SEQ_LM",
+                PromptTuningConfig(num_virtual_tokens=2, task_type="SEQ_2_SEQ_LM"),
+                {"tie_word_embeddings": False},
+            ),
+            "token embedding of its own",
+        ),
+    ],
+    ids=lambda given: getattr(given, "name", ""),
+)
+def test_what_peft_does_amiss_is_refused(case, message, tmp_path):
+    if case.name == "start":
+        case = replace(case, fields={"tie_word_embeddings": True})
+        case.config.init_lora_weights = "pissa"
+    peft_live.save(case, tmp_path)
+    with pytest.raises(FormatError, match=message):
+        ours(case, tmp_path)
+
+
+def test_a_bias_is_not_merged_where_the_base_has_none(tmp_path):
+    case = Case(
+        "lora_bias", "llama", "CAUSAL_LM", LoraConfig(target_modules=["q_proj"], lora_bias=True)
+    )
+    peft_live.save(case, tmp_path)
+    model = ours(case, tmp_path)
+    with pytest.raises(MergeStateError, match="none to fold it into"):
+        model.merge_adapter("a")
 
 
 @pytest.mark.parametrize(

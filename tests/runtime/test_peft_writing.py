@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 
 import adapters_runtime
@@ -12,6 +13,7 @@ from adapters_runtime.errors import ConfigError, MergeStateError
 from tests.support import peft_live
 from tests.support.peft_cases import MATRIX, SPECIAL
 from tests.support.peft_live import Case
+from tests.support.tiny_models import FIELDS
 
 BASES = {
     "bert": "SEQ_CLS",
@@ -123,6 +125,16 @@ def test_servers_find_short_names_one_rank_and_no_extras(tmp_path):
     assert "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight" in load_file(
         tmp_path / "adapter_model.safetensors"
     )
+
+
+def test_models_that_hear_or_see_are_of_no_task_of_pefts(tmp_path):
+    """Its classes for tasks hand on text alone."""
+    config = transformers.AutoConfig.for_model("whisper", **FIELDS["whisper"])
+    model = transformers.AutoModelForSpeechSeq2Seq.from_config(config)
+    adapters_runtime.init(model)
+    model.add_adapter("a", "lora[r=2]")
+    model.save_adapter_as_peft(tmp_path, "a")
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["task_type"] is None
 
 
 @pytest.mark.parametrize(

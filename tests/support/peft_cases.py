@@ -98,6 +98,14 @@ def _special():
     yield lora("fan", *gpt2, ["c_attn", "c_fc", "c_proj"], fan_in_fan_out=True, use_dora=True)
     yield lora("head_adapted", *bert, ["query", "classifier"])
     yield lora("positions", *bert, ["position_embeddings", "token_type_embeddings"])
+    yield lora("two_biases", *bert, ["query"], bias="all", lora_bias=True)
+    yield lora("lent_bias", "bert", "MASKED_LM", ["query"], bias="all")
+    yield lora("saved_among_targets", *llama, "all-linear", modules_to_save=["0.mlp.gate_proj"])
+    yield lora("saved_norms", "modernbert", "MASKED_LM", ["Wqkv"], modules_to_save=["norm"])
+    whole = "model.layers.0.self_attn.q_proj"
+    yield lora("whole_name", *llama, ["v_proj", whole], layers_to_transform=[1])
+    layers = {"layers_to_transform": [1], "layers_pattern": ["h"]}
+    yield lora("headless_layers", "gpt2", "FEATURE_EXTRACTION", ["c_attn"], **layers)
     yield lora("shared", "t5", "SEQ_2_SEQ_LM", ["q", "shared"])
     for tied, (model_type, words) in product(
         (True, False), (("llama", "embed_tokens"), ("gpt2", "wte"), ("gemma2", "embed_tokens"))
@@ -122,6 +130,8 @@ def _special():
         *bert,
         IA3Config(target_modules=["key", "output.dense"], feedforward_modules=["output.dense"]),
     )
+    ends = IA3Config(target_modules=["wo", "o"], feedforward_modules=["o"])
+    yield Case("ia3_ends_of_words", "t5", "SEQ_2_SEQ_LM", ends)
     yield Case(
         "ia3_conv1d",
         *gpt2,

@@ -22,6 +22,7 @@ _CLASSES = {
     "QUESTION_ANS": transformers.AutoModelForQuestionAnswering,
     "CAUSAL_LM": transformers.AutoModelForCausalLM,
     "SEQ_2_SEQ_LM": transformers.AutoModelForSeq2SeqLM,
+    "MASKED_LM": transformers.AutoModelForMaskedLM,  # which is no task of PEFT's
 }
 # PEFT's prefixes need as many layers on both sides.
 _EVEN = {
@@ -63,10 +64,17 @@ def _model(
 
 def trained(case: Case, *, seed: int = 1) -> peft.PeftModel:
     """Return a PEFT model whose adapter has an effect, as after training."""
+    return adapted(case.model(), case.config, seed=seed)
+
+
+def adapted(
+    base: transformers.PreTrainedModel, config: peft.PeftConfig, *, seed: int = 1
+) -> peft.PeftModel:
+    """Return the same of any model."""
     torch.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT's advice
-        model = peft.get_peft_model(case.model(), copy.deepcopy(case.config)).eval()
+        model = peft.get_peft_model(base, copy.deepcopy(config)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -76,9 +84,13 @@ def trained(case: Case, *, seed: int = 1) -> peft.PeftModel:
 
 def save(case: Case, folder: Path, *, seed: int = 1) -> None:
     """Write a checkpoint as PEFT does."""
+    write(trained(case, seed=seed), folder)
+
+
+def write(model: peft.PeftModel, folder: Path, **options: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trained(case, seed=seed).save_pretrained(str(folder))
+        model.save_pretrained(str(folder), **options)
 
 
 def load(case: Case, folder: Path) -> peft.PeftModel:

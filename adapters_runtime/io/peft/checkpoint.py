@@ -70,21 +70,38 @@ class Checkpoint:
     @cached_property
     def tied(self) -> dict[str, str]:
         """The output embedding and the token embedding, by full names, where they are one."""
-        ends = (self.model.get_output_embeddings(), self.model.get_input_embeddings())
-        names = [name for end in ends for name, module in self.modules.items() if module is end]
-        if len(names) != len(ends) or ends[0].weight is not ends[1].weight:
+        start, end = self.token_embeddings
+        names = [name for each in (end, start) for name in self._names(each)]
+        if start is None or end is None or len(names) != 2 or end.weight is not start.weight:
             return {}
         return {names[0]: names[1]}
 
+    @cached_property
+    def token_embeddings(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The input and the output embedding of the model, if it has them."""
+        try:
+            return self.model.get_input_embeddings(), self.model.get_output_embeddings()
+        except NotImplementedError:  # CLIP has several towers
+            return None, None
+
+    def _names(self, wanted: nn.Module | None) -> list[str]:
+        return [name for name, module in self.modules.items() if module is wanted]
+
+    def twins(self, name: str) -> list[str]:
+        """Return the other modules that have the weight of this one."""
+        weight = self.modules[name].weight
+        others = (each for each in self.modules if each != name)
+        return [each for each in others if getattr(self.modules[each], "weight", None) is weight]
+
     def drop_base_weights(self, left: dict[str, Tensor]) -> None:
-        """Take embeddings out of `left` that PEFT saved with the adapter, and that are the model's.
+        """Take tensors out of `left` that PEFT saved with the adapter, and that are the model's.
 
         Those of another model stay, and so are tensors that nobody asked for.
         """
         for key in list(left):
-            name = key.removesuffix(".weight").removesuffix(".base_layer")
-            own = getattr(self.modules.get(name), "weight", None)
-            if key.endswith(".weight") and own is not None and torch.equal(left[key].to(own), own):
+            name, _, parameter = key.rpartition(".")
+            own = getattr(self.modules.get(name.removesuffix(".base_layer")), parameter, None)
+            if isinstance(own, Tensor) and _are_same(left[key], own):
                 del left[key]
 
     def relative(self, name: str) -> str:
@@ -100,6 +117,11 @@ class Checkpoint:
         path = f"{name}."
         heads = (child for child, module in self.model.named_children() if module is not self.base)
         return any(path.startswith(f"{head}.") for head in heads)
+
+
+def _are_same(saved: Tensor, own: Tensor) -> bool:
+    """Return whether two tensors are equal in the shorter of their number formats."""
+    return torch.equal(saved.to(own), own) or torch.equal(saved, own.to(saved))
 
 
 def _modules(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from adapters_runtime.configs import OwnBiasesConfig, PeftIA3Config, PeftLoRAConfig
@@ -47,6 +48,12 @@ def read_lora(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
         ranks[path] = rank
         scalings[path] = alpha / (math.sqrt(rank) if document.get("use_rslora") else rank)
         if start is not None:
+            if twins := checkpoint.twins(name):
+                raise FormatError(
+                    f"{checkpoint.source} sets init_lora_weights="
+                    f"{document['init_lora_weights']!r} for {name}, which has its weight in common "
+                    f"with {', '.join(twins)}: PEFT changes those too, so it cannot be loaded"
+                )
             tensors[name] = since(start, checkpoint.modules[name], tensors[name], scalings[path])
             ranks[path] = 2 * rank
     rows = read_rows(checkpoint, left, modules)
@@ -77,7 +84,9 @@ def read_ia3(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
 
 def saved_modules(checkpoint: Checkpoint) -> list[str]:
     """Return the modules that a checkpoint holds whole, by full names."""
-    found = targets.saved_modules(checkpoint.document, checkpoint.modules)
+    # An Identity, say, may bear the name of a norm, and has nothing to save.
+    full = [name for name, module in checkpoint.modules.items() if module.state_dict()]
+    found = targets.saved_modules(checkpoint.document, full)
     if checkpoint.document.get("ensure_weight_tying"):
         tied = {end for end, start in checkpoint.tied.items() if start in found}
         found += sorted(end for end in tied if f"{end}.weight" in checkpoint.tensors)
@@ -161,10 +170,28 @@ def _biases(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
         del left[key]
     if trained == "all":
         _require_biases(checkpoint, saved, found)
+    _drop_second_names(checkpoint, found)
     if not found:
         return []  # the model has none, or PEFT did not find them: it looks for `lora_only` amiss
     config = OwnBiasesConfig(modules=tuple(sorted(map(checkpoint.relative, found))))
     return [(config, _renamed(checkpoint, found, "own_biases"))]
+
+
+def _drop_second_names(checkpoint: Checkpoint, found: dict[str, dict[str, Tensor]]) -> None:
+    """Drop biases that a module only lends to one inside it, which has them in the file as well.
+
+    Raises FormatError where such a bias would be lost.
+    """
+    own: dict[str, Any] = {
+        name: checkpoint.modules[name].bias for name in found if name in checkpoint.modules
+    }
+    outer = [name for name in own if any(checkpoint.modules[name].children())]
+    for name in outer:
+        twins = [twin for twin in own if twin not in outer and own[twin] is own[name]]
+        same = [own[name], *(found[twin]["bias"] for twin in twins)]
+        if not any(torch.equal(found[name]["bias"].to(each), each) for each in same):
+            raise FormatError(f"{checkpoint.source} trains {name}.bias, which cannot be replaced")
+        del found[name]
 
 
 def _require_biases(checkpoint: Checkpoint, saved: tuple[str, ...], found: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from adapters_runtime.configs import AdapterConfig, ConfigUnion, OwnModulesConfi
 from adapters_runtime.errors import ConfigError, TensorMismatch
 from adapters_runtime.io.peft import options
 from adapters_runtime.io.peft.checkpoint import Checkpoint, Part
+from adapters_runtime.io.peft.embeddings import take_embeddings
 from adapters_runtime.io.peft.linear import read_ia3, read_lora, saved_modules
 from adapters_runtime.io.peft.soft_prompts import read_prefix, read_prompt
 
@@ -45,9 +46,10 @@ def read(
     checkpoint = Checkpoint(model, source, document)
     left = dict(checkpoint.tensors)
     parts = [*_READERS[method](checkpoint, left), *_modules(checkpoint, left, with_head=with_head)]
-    checkpoint.drop_base_weights(left)
     if left:
-        raise TensorMismatch(str(source), (), sorted(left))
+        below = any(".base_layer." in key for key in left)
+        why = ": its LoRA stands on embeddings that are not this model's" if below else ""
+        raise TensorMismatch(f"{source}{why}", (), sorted(left))
     tensors = {
         key.replace(".*.", f".{name}.", 1): t for _, part in parts for key, t in part.items()
     }
@@ -56,7 +58,7 @@ def read(
 
 
 def _modules(checkpoint: Checkpoint, left: dict[str, Tensor], *, with_head: bool) -> list[Part]:
-    """Take whole modules out of `left`: those of modules_to_save."""
+    """Take whole modules out of `left`: those of modules_to_save, and embeddings of more tokens."""
     found: dict[str, dict[str, Tensor]] = {}
     for module in saved_modules(checkpoint):
         keys = [key for key in left if key.startswith(f"{module}.")]
@@ -66,6 +68,10 @@ def _modules(checkpoint: Checkpoint, left: dict[str, Tensor], *, with_head: bool
         if with_head or not checkpoint.is_outside(module):
             found[checkpoint.relative(module)] = parts
     _drop_heads(checkpoint, left, with_head=with_head)
+    checkpoint.drop_base_weights(left)
+    for module, parts in take_embeddings(checkpoint, left).items():
+        if with_head or not checkpoint.is_outside(module):
+            found[checkpoint.relative(module)] = parts
     if not found:
         return []
     shapes = {

@@ -3,6 +3,7 @@
 What an encoder made of them is saved, so that they hold plain keys and values, or embeddings.
 """
 
+import torch
 from torch import Tensor
 
 from adapters_runtime.architectures import Architecture
@@ -32,9 +33,23 @@ def read_prompt(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
     An encoder-decoder's checkpoint has one for the decoder too, which PEFT never uses.
     """
     prompt = _take(checkpoint, left)
+    _require_one_embedding(checkpoint)
     config = PeftPromptConfig(prompt_length=_length(checkpoint))
     key = "prompt_tuning.prompt_tunings.*.prompt_embedding.weight"
     return [(config, {key: prompt[: _length(checkpoint)].clone()})]
+
+
+def _require_one_embedding(checkpoint: Checkpoint) -> None:
+    """Raise FormatError where PEFT looks tokens up elsewhere than the model's encoder does."""
+    if not checkpoint.model.config.is_encoder_decoder:
+        return
+    shared, _ = checkpoint.token_embeddings
+    own = checkpoint.model.get_encoder().get_input_embeddings()
+    if not torch.equal(shared.weight, own.weight):  # type: ignore[union-attr, arg-type]
+        raise FormatError(
+            f"{checkpoint.source} holds a prompt, and the encoder of this model has a token "
+            "embedding of its own, which PEFT does not use; it cannot be loaded"
+        )
 
 
 def location(architecture: Architecture) -> str:

@@ -44,8 +44,9 @@ def since(
     weight: Tensor = module.weight  # type: ignore[assignment]
     plain = weight.float() if hasattr(module, "out_features") else weight.float().t()
     first, second = start(plain, len(parts["lora_A"]), scaling)
+    # The beginning is as exact as the base, however short the file's numbers are.
     return {
         **parts,
-        "lora_A": torch.cat([parts["lora_A"], first.to(parts["lora_A"])]),
-        "lora_B": torch.cat([parts["lora_B"], -second.to(parts["lora_B"])], dim=1),
+        "lora_A": torch.cat([parts["lora_A"].to(first), first]),
+        "lora_B": torch.cat([parts["lora_B"].to(second), -second], dim=1),
     }

@@ -15,14 +15,17 @@ def is_target(document: Mapping[str, Any], name: str) -> bool:
     if _named(document.get("exclude_modules"), name) or _is_saved(document, name):
         return False
     targets = document.get("target_modules")
-    if isinstance(targets, str):
-        return _named(targets, name)
+    if isinstance(targets, str) or name in (targets or ()):
+        return _named(targets, name)  # a whole name stands above layers_to_transform
     return _named(targets, name) and _in_layers(document, name)
 
 
 def is_feedforward(document: Mapping[str, Any], name: str) -> bool:
-    """Return whether (IA)³ rescales the input of this module."""
-    return _named(document.get("feedforward_modules"), name)
+    """Return whether (IA)³ rescales the input of this module: here parts of words count."""
+    wanted = document.get("feedforward_modules")
+    if isinstance(wanted, str):
+        return _named(wanted, name)
+    return name.endswith(tuple(wanted or ()))
 
 
 def first_match(patterns: Any, name: str, default: float) -> float:
@@ -53,18 +56,21 @@ def _named(targets: Any, name: str) -> bool:
 
 
 def _is_saved(document: Mapping[str, Any], name: str) -> bool:
-    parts = name.split(".")
-    return any(each in parts for each in names(document, "modules_to_save"))
+    """Return whether a module is, or is inside, one of `modules_to_save`; expressions, here."""
+    saved = names(document, "modules_to_save")
+    return any(_compiled(rf"(^|.*\.){each}($|\..*)").match(name) for each in saved)
 
 
 def _in_layers(document: Mapping[str, Any], name: str) -> bool:
     layers = document.get("layers_to_transform")
     if layers is None or layers == []:
         return True
-    patterns = names(document, "layers_pattern") or (r"[^.]*",)
+    wanted = names(document, "layers_pattern")
+    # Where no name of the layers is given, PEFT asks for something before it.
+    patterns = [rf"(?:^|.*?\.){each}" for each in wanted] or [r".*?\.[^.]*"]
     for pattern in patterns:
         # The first number is the layer's: one that follows counts experts.
-        if match := _compiled(rf"(?:^|.*?\.){pattern}\.(\d+)\.").match(name):
+        if match := _compiled(rf"{pattern}\.(\d+)\.").match(name):
             return int(match[1]) in (layers if isinstance(layers, list) else [layers])
     return False
 

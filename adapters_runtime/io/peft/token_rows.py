@@ -23,7 +23,7 @@ def read_rows(
         return []
     if not found:
         raise TensorMismatch(str(checkpoint.source), [f"*{SUFFIX}"])
-    start = checkpoint.model.get_input_embeddings()
+    start, _ = checkpoint.token_embeddings
     own = {name: key for name, key in found.items() if checkpoint.modules.get(name) is start}
     several = checkpoint.model.config.is_encoder_decoder
     if several or own != found or own.keys() & set(adapted):
@@ -31,6 +31,7 @@ def read_rows(
             f"{checkpoint.source} sets trainable_token_indices for {', '.join(sorted(found))}; "
             "they can be loaded for the one token embedding of a model where no LoRA stands"
         )
+    _require_output_without_bias(checkpoint)
     ((name, key),) = own.items()
     ids, rows = _ids(checkpoint, name, wanted), left.pop(key)
     if len(rows) != len(ids):
@@ -38,6 +39,17 @@ def read_rows(
     order = sorted(range(len(ids)), key=ids.__getitem__)
     config = EmbeddingRowsConfig(token_ids=tuple(ids[i] for i in order))
     return [(config, {"embedding_rows.*.weight": rows[torch.tensor(order)]})]
+
+
+def _require_output_without_bias(checkpoint: Checkpoint) -> None:
+    """Raise FormatError where PEFT, which has the rows in a tied output too, drops its bias."""
+    start, end = checkpoint.token_embeddings
+    weights = [getattr(each, "weight", None) for each in (start, end)]
+    if weights[0] is weights[1] and getattr(end, "bias", None) is not None:
+        raise FormatError(
+            f"{checkpoint.source} sets trainable_token_indices, and the output of this model is "
+            "tied to its token embedding and has a bias, which PEFT drops; it cannot be loaded"
+        )
 
 
 def _ids(checkpoint: Checkpoint, name: str, wanted: Any) -> list[int]:

@@ -159,6 +159,8 @@ def _task(model: "PreTrainedModel", written: Written) -> str | None:
 
     Prompts need it. Elsewhere that of a classifier would make PEFT want one in the file.
     """
+    if model.main_input_name != "input_ids":
+        return None  # PEFT's classes for tasks hand on text alone
     name = type(model).__name__
     task = next((task for end, task in _TASKS.items() if name.endswith(end)), None)
     if written.fields["peft_type"] in ("LORA", "IA3"):

@@ -187,7 +187,8 @@ def _bias_tensors(source: Source, adapted: Collection[str], biases: Biases) -> d
     for path, module in source.modules.items():
         bias = biases.get(path, getattr(module, "bias", None))
         if isinstance(bias, Tensor):
-            found[f"{path}.base_layer.bias" if path in adapted else f"{path}.bias"] = bias
+            key = f"{path}.base_layer.bias" if path in adapted else f"{path}.bias"
+            found[key] = bias.detach().clone()  # two modules may have one, a file may not
     return found
 
 
