@@ -12,7 +12,7 @@ from registry.settings import Settings
 from web import errors, health, metrics, pages
 from web.api import accounts as members
 from web.api import adapters, base_models, matrix, records, resolve, scores, search, versions
-from web.hub import accounts, commits, downloads, lfs, listing, repos, trees
+from web.hub import accounts, commits, discussions, downloads, lfs, listing, repos, trees
 from web.metrics import Metrics
 from web.middleware import EncodedSlashes, RequestLog
 from web.signing import Signer
@@ -22,6 +22,7 @@ ROUTERS = (
     health.router,
     metrics.router,
     accounts.router,
+    discussions.router,
     repos.router,
     listing.router,
     trees.router,

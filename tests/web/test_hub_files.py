@@ -165,10 +165,21 @@ def test_a_push_is_collected_on_a_branch_of_its_own(api, repo, folder):
     assert api.list_repo_files(repo) == ["old.txt"]
 
 
-def test_pull_requests_are_not_offered(api, repo):
-    with pytest.raises(HfHubHTTPError, match="no pull requests") as caught:
-        api.create_commit(repo, [add("a.txt", "1")], commit_message="1", create_pr=True)
-    assert caught.value.response.status_code == 501
+def test_pull_requests_are_not_offered(api, repo, folder):
+    refused = (
+        lambda: api.upload_folder(repo_id=repo, folder_path=folder, create_pr=True),
+        lambda: api.create_commit(repo, [add("a.md", "1")], commit_message="1", create_pr=True),
+        lambda: api.create_discussion(repo, title="Why?"),
+        lambda: api.get_discussion_details(repo, 1),
+        lambda: api.merge_pull_request(repo, 1),
+    )
+    for call in refused:
+        with pytest.raises(HfHubHTTPError, match=r"no pull requests.*create_branch") as caught:
+            call()
+        answer = caught.value.response
+        assert answer.status_code == 501
+        assert answer.json()["error"] == answer.headers["X-Error-Message"]
+    assert list(api.get_repo_discussions(repo)) == []
 
 
 @pytest.mark.parametrize(

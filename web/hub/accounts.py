@@ -74,11 +74,6 @@ def repositories_of(
     return _storage(session, caller, owner)
 
 
-@router.get("/api/models/{owner}/{name}/discussions")
-def no_discussions(owner: str, name: str) -> dict[str, Any]:  # noqa: ARG001  (part of the path)
-    return {"discussions": [], "count": 0, "start": 0}
-
-
 def _storage(session: Session, caller: accounts.Caller, owner: str) -> list[dict[str, Any]]:
     query = listing.Query(owner=owner, limit=LONGEST_LIST)
     page = listing.list_adapters(session, query, caller.account)

@@ -29,6 +29,7 @@ from web.deps import (
     reads_only,
     viewer_of,
 )
+from web.hub import discussions
 from web.hub.ndjson import CommitBody, CommitReader
 from web.hub.repository import VisibleAdapter, WritableAdapter
 
@@ -129,7 +130,7 @@ async def commit(
     A body that is cut leaves nothing that anybody can see.
     """
     if create_pr:
-        raise HTTPException(501, "this hub has no pull requests; upload without create_pr")
+        discussions.refuse()
     target = _Target(request, f"{owner}/{name}", unquote(revision))
     await run_in_threadpool(target.check)
     with CommitReader(request.app.state.blobs, settings.inline_limit, large_above=SMALL) as reader:
