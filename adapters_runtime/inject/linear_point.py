@@ -22,6 +22,7 @@ from adapters_runtime.context import Activations
 from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.evaluation import Place, evaluate, missing_weight
 from adapters_runtime.inject.host import read, writable
+from adapters_runtime.inject.overwriting import may_overwrite, reads_once
 from adapters_runtime.inject.paths import in_features, out_features
 from adapters_runtime.inject.point import Hook, Outside, Point
 from adapters_runtime.inject.stacks import index, may_stack, stacked
@@ -37,6 +38,8 @@ class LinearState(NamedTuple):
 
     x: Tensor
     y: Tensor
+    own: bool = False
+    """Whether y may be written over: nothing else has it, and no gradient needs it."""
 
 
 class Location(NamedTuple):
@@ -140,11 +143,20 @@ class LinearPoint(Point, Place[LinearState]):
         method = self._method(name)
         if self.activations.recording() is not None:
             self._record_gates(name, method, state.x)
+        if state.own and method.adapt_in_place(state.x, self._views(name, state.y)):
+            return state
         rows = _Rows(self, self.parts[name])
         if len(self.widths) == 1:
             return LinearState(state.x, method.adapt(state.x, state.y, rows))
         y = method.adapt(state.x, self.select(name, state.y, -1), rows)
         return LinearState(state.x, self.replace(name, state.y, y, -1))
+
+    def _views(self, name: str, y: Tensor) -> list[Tensor]:
+        """Return the parts of y that an adapter adapts, in the memory of y."""
+        if len(self.widths) == 1:
+            return [y]
+        parts = self.split(y, -1)
+        return [parts[i] for i in self.parts[name]]
 
     def _record_gates(self, name: str, method: LinearMethod, x: Tensor) -> None:
         gates = method.gates(x)
@@ -186,9 +198,11 @@ class LinearPoint(Point, Place[LinearState]):
         if (stack := self._side_by_side(children, state)) is None:
             return None
         first, *second = (part[index(choice, state.x.device)] for part in stack)
+        out = state.y if state.own and state.y.dtype == first.dtype else None
         if not second:
-            return LinearState(state.x, state.y * first)
-        return LinearState(state.x, torch.baddbmm(state.y, torch.bmm(state.x, first), *second))
+            return LinearState(state.x, torch.mul(state.y, first, out=out))
+        low = torch.bmm(state.x, first)
+        return LinearState(state.x, torch.baddbmm(state.y, low, *second, out=out))
 
     def averaged(self, block: Average, state: LinearState) -> LinearState | None:
         if (stack := self._side_by_side((block,), state)) is None:
@@ -389,4 +403,6 @@ class AdaptOutput:
         if setup is None:
             return None
         # Factors in float32 would widen what autocast has narrowed.
-        return evaluate(self.point, setup, LinearState(args[0], output)).y.to(output.dtype)
+        alone = self.point.heads == 1 and reads_once(setup) and may_overwrite(output, module, self)
+        state = LinearState(args[0], output, alone)
+        return evaluate(self.point, setup, state).y.to(output.dtype)

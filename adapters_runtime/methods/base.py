@@ -36,6 +36,14 @@ class LinearMethod(nn.Module, ABC):
         x is (..., in); y and the result are (..., out).
         """
 
+    def adapt_in_place(self, x: Tensor, parts: Sequence[Tensor]) -> bool:
+        """Change y itself as `adapt` would, given the parts of it that are adapted.
+
+        The parts are views, (..., width of the part). Return False, having changed nothing, when
+        the method cannot do that.
+        """
+        return False
+
     @abstractmethod
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return new (weight, bias) whose plain output equals `adapt` in evaluation mode.

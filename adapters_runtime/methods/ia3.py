@@ -34,6 +34,15 @@ class IA3(LinearMethod):
             return y * self.lora_B.view(-1) * self.gate.spread(x)
         return y * self.factor()
 
+    def adapt_in_place(self, x: Tensor, parts: Sequence[Tensor]) -> bool:
+        factor = self.factor()
+        if self.gate is not None or parts[0].dtype != factor.dtype:
+            return False
+        widths = [part.shape[-1] for part in parts]
+        for part, own in zip(parts, factor.split(widths), strict=True):
+            part.mul_(own)
+        return True
+
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if self.gate is not None:
             raise MergeStateError("a gated adapter depends on its input and cannot be merged")

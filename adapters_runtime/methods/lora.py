@@ -48,6 +48,16 @@ class LoRA(LowRank):
         added = torch.addmm(y.flatten(0, -2), low, self.lora_B.t(), alpha=self.scaling)
         return added.view_as(y)
 
+    def adapt_in_place(self, x: Tensor, parts: Sequence[Tensor]) -> bool:
+        scaled = self.gate is not None or self.m is not None
+        if scaled or x.dim() < 2 or parts[0].dtype != self.lora_B.dtype:
+            return False
+        low = torch.mm(self.dropout(x).flatten(0, -2), self.lora_A.t())
+        rows = self.lora_B.split(self.widths)
+        for part, seen, b in zip(parts, low.split(self.rank, dim=-1), rows, strict=True):
+            part.view(-1, part.shape[-1]).addmm_(seen, b.t(), alpha=self.scaling)
+        return True
+
     def down(self) -> Tensor:
         return self.lora_A
 
