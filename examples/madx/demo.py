@@ -1,6 +1,6 @@
 """The main job, end to end: train, publish, find, pull by need, swap the language, measure.
 
-usage: demo.py [FOLDER] [--steps N] [--epochs N]
+usage: [DEMO_PER_CLASS=N] demo.py [FOLDER] [--steps N] [--epochs N]
 
 Everything goes into FOLDER (default ./demo-hub): the hub's store, and what is trained. Runs on this
 machine alone; no model and no data set is fetched.
@@ -24,10 +24,9 @@ from measures import bag_of_words, interval, paired_interval
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from settings import HERE, LANGUAGES, SOURCE, TARGETS, TASK_SEEDS
+from settings import HERE, LANGUAGES, SOURCE, TARGETS, TASK_SEEDS, TEST_PER_CLASS, TEST_SEED
 from text import examples
 
-TEST_PER_CLASS, TEST_SEED = 400, 12345
 NAMES = {"en": "English", "de": "German", "fr": "French"}
 HUBCTL = str(Path(sys.executable).with_name("hubctl"))
 console = Console()

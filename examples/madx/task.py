@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from settings import BASE, LABELS, PER_CLASS, RECIPE, SOURCE
+from settings import BASE, LABELS, PER_CLASS, RECIPE, SOURCE, TEST_PER_CLASS, TEST_SEED
 from text import batches, encode, examples
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -24,7 +24,6 @@ import adapters_runtime as ar
 
 TASK = RECIPE["task_adapter"]
 BATCH, WARM_UP = 32, 20
-TEST_PER_CLASS, TEST_SEED = 400, 12345
 
 
 def build() -> Any:

@@ -13,10 +13,10 @@ DEMO = Path(__file__).parents[2] / "examples" / "madx" / "demo.py"
 RECIPE = json.loads((DEMO.parent / "recipe.json").read_text("utf-8"))
 
 
-def run(folder, *options):
+def run(folder, *options, **environment):
     done = subprocess.run(
         [sys.executable, str(DEMO), str(folder), *options],
-        env={**os.environ, "COLUMNS": "120"},
+        env={**os.environ, "COLUMNS": "120", **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -26,7 +26,7 @@ def run(folder, *options):
 
 
 def test_the_demo_runs_to_its_end(tmp_path):
-    printed = run(tmp_path, "--steps", "3", "--epochs", "1")
+    printed = run(tmp_path, "--steps", "3", "--epochs", "1", DEMO_PER_CLASS="40")
     assert "Largest difference from the outputs of the training process: 0\n" in printed
     assert "its method is lora, in training it was seq_bn" in printed
     assert "24 scores recorded" in printed
