@@ -20,17 +20,20 @@ class FolderBlobs(BlobStore):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.drafts = folder / "drafts"
+        self.durable: set[Path] = set()
+        """Folders of blobs whose own names this process has made durable."""
         _make_folder(self.drafts)
-        # All at once: of two uploads that found one missing, the second could rename its blob into
-        # a folder whose own name is not durable yet.
-        if not self.path("ff").parent.is_dir():
-            for number in range(256):
-                self.path(f"{number:02x}").parent.mkdir(parents=True, exist_ok=True)
-            sync_folder(self.path("ff").parents[1])
-            sync_folder(self.folder)
+        _make_folder(folder / "sha256")
 
     def path(self, sha256: str) -> Path:
         return self.folder / "sha256" / sha256[:2] / sha256
+
+    def make_room(self, folder: Path) -> None:
+        """Make a folder of blobs, durably, also if another process just made it and has not yet."""
+        if folder not in self.durable:
+            folder.mkdir(exist_ok=True)
+            sync_folder(folder.parent)
+            self.durable.add(folder)
 
     def draft(self) -> "Draft":
         return _FileDraft(self)
@@ -99,7 +102,9 @@ class _FileDraft(Draft):
 
     def _publish(self, sha256: str) -> None:
         # Replacing an equal blob is harmless, and repairs one that was damaged on disk.
-        self._rename(self.store.path(sha256))
+        final = self.store.path(sha256)
+        self.store.make_room(final.parent)
+        self._rename(final)
 
     def _publish_part(self, upload: str, number: int) -> None:
         final = self.store.part(upload, number)
