@@ -22,6 +22,7 @@ from torch import Tensor
 from adapters_runtime.configs import LoRAConfig, MTLLoRAConfig, PeftLoRAConfig, parts_of
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of
+from adapters_runtime.inject.paths import head_sizes
 from adapters_runtime.io.peft.writing_linear import Update, collect
 from adapters_runtime.io.peft.written import Source
 
@@ -61,7 +62,8 @@ def add_weighted(
     prefix = next((f"{p}." for p, module in model.named_children() if module is base_of(model)), "")
     pairs = {path.removeprefix(prefix): _pair(path, found[path], how) for path in sorted(found)}
     ranks = {path: len(down) for path, (down, _) in pairs.items()}
-    bank.add(name, PeftLoRAConfig(ranks=ranks, scalings=dict.fromkeys(ranks, 1.0)))
+    heads = head_sizes(model, base_of(model), ranks)
+    bank.add(name, PeftLoRAConfig(ranks=ranks, scalings=dict.fromkeys(ranks, 1.0), heads=heads))
     tensors: dict[str, Tensor] = {}
     for path, (down, up) in pairs.items():
         tensors |= {f"{path}.loras.{name}.lora_A": down, f"{path}.loras.{name}.lora_B": up}

@@ -32,6 +32,16 @@ METHODS = {
     "head": "Prediction head",
     "embedding": "Token embeddings",
     "setup": "Set-up",
+    "peft:lora": "PEFT's LoRA",
+    "peft:ia3": "PEFT's (IA)³",
+    "peft:prefix_tuning": "PEFT's prefix tuning",
+    "peft:prompt_tuning": "PEFT's prompt tuning",
+    "peft_lora": "PEFT's LoRA",
+    "peft_ia3": "PEFT's (IA)³",
+    "peft_prefix": "PEFT's prefix tuning",
+    "peft_prompt": "PEFT's prompt tuning",
+    "own_biases": "Own biases",
+    "own_modules": "Own modules",
 }
 
 KINDS = {

@@ -19,8 +19,14 @@ from adapters_runtime.errors import ConfigError
 _LAYER = re.compile(r"(?:^|\.)(\d+)\.")
 
 
+Heads = Mapping[str, tuple[int, ...]] | None
+"""Path of a module of a head, which the base has not -> the sizes of its output and its input."""
+
+
 class _ByPath(AdapterConfig):
     """What the configurations below share."""
+
+    heads: Heads = None
 
     def paths(self) -> Collection[str]:
         raise NotImplementedError
@@ -28,6 +34,8 @@ class _ByPath(AdapterConfig):
     def check(self) -> None:
         if not self.paths():
             raise ConfigError(f"{type(self).__name__} names no module")
+        if odd := sorted(set(self.heads or ()) - set(self.paths())):
+            raise ConfigError(f"heads has sizes of {', '.join(odd)}, which it does not adapt")
 
     def layers_within(self, count: int) -> tuple[int, ...]:
         """Return the first number in each path; two stacks (T5) count their layers alike."""
@@ -49,6 +57,7 @@ class PeftLoRAConfig(_ByPath):
     use_dora: bool = False
     lora_bias: bool = False
     """Whether the second matrix has a bias."""
+    heads: Heads = None
 
     def paths(self) -> Collection[str]:
         return self.ranks
@@ -76,6 +85,7 @@ class PeftIA3Config(_ByPath):
     """Modules whose output is rescaled."""
     inputs: tuple[str, ...] = ()
     """Modules whose input is rescaled: PEFT's feed-forward modules."""
+    heads: Heads = None
 
     def paths(self) -> Collection[str]:
         return (*self.outputs, *self.inputs)
@@ -96,6 +106,7 @@ class OwnBiasesConfig(_ByPath):
     architecture: ClassVar[str | None] = "own_biases"
 
     modules: tuple[str, ...]
+    heads: Heads = None
 
     def paths(self) -> Collection[str]:
         return self.modules

@@ -1,5 +1,6 @@
 """The modules that an architecture's paths lead to."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -48,3 +49,19 @@ def token_embedding(base: Any) -> str | None:
         return None
     named = {id(module): name for name, module in base.named_modules()}
     return named.get(id(embedding)) if isinstance(embedding, nn.Embedding) else None
+
+
+def head_sizes(model: Any, base: Any, paths: Iterable[str]) -> dict[str, tuple[int, ...]] | None:
+    """Return the sizes of the modules that are a head's and not the base's: output, then input.
+
+    A norm has one size. An output embedding is a head's also where a model is its own base.
+    """
+    inside, output = dict(base.named_modules()), model.get_output_embeddings()
+    found: dict[str, tuple[int, ...]] = {}
+    for path in paths:
+        if path in inside and inside[path] is not output:
+            continue
+        module = model.get_submodule(path)
+        flat = module.weight.dim() == 1
+        found[path] = (len(module.weight),) if flat else (out_features(module), in_features(module))
+    return found or None

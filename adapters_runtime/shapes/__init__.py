@@ -11,7 +11,11 @@ from adapters_runtime.shapes.expected import (
     fusion_tensors_at,
 )
 from adapters_runtime.shapes.heads import HEAD_TYPES, expected_head_tensors, tied_head_tensors
-from adapters_runtime.shapes.static_heads import expected_static_head_tensors, head_type_of
+from adapters_runtime.shapes.static_heads import (
+    expected_static_head_tensors,
+    head_dimensions,
+    head_type_of,
+)
 
 __all__ = [
     "HEAD_TYPES",
@@ -25,6 +29,7 @@ __all__ = [
     "fused_points",
     "fused_sites",
     "fusion_tensors_at",
+    "head_dimensions",
     "head_type_of",
     "strip_base_prefix",
     "tied_head_tensors",

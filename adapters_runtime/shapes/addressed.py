@@ -1,6 +1,7 @@
 """Tensors of adapters whose configuration names modules by their paths, as PEFT's do."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
 from adapters_runtime.configs import (
     OwnBiasesConfig,
@@ -11,15 +12,17 @@ from adapters_runtime.configs import (
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.shapes.base import BaseDescription, Shape
 
-_LOOKUPS = ("embed", "shared", "wte", "wpe", "relative_attention_bias")
-"""What the names of embeddings have in them; their tables are (tokens, width)."""
+_LOOKUPS = re.compile(
+    r".*embeddings?|embed_(in|positions|tokens)|shared|wpe|wte|relative_attention_bias"
+)
+"""What embeddings are called; their tables are (tokens, width)."""
 
 
 def peft_lora_tensors(
     name: str, config: PeftLoRAConfig, base: BaseDescription
 ) -> Iterator[tuple[str, Shape]]:
     for path, rank in config.ranks.items():
-        outputs, inputs = _sizes(base, path)
+        outputs, inputs = _sizes(base, config, path)
         at = f"{path}.loras.{name}"
         yield f"{at}.lora_A", (rank, inputs)
         yield f"{at}.lora_B", (outputs, rank)
@@ -33,16 +36,16 @@ def peft_ia3_tensors(
     name: str, config: PeftIA3Config, base: BaseDescription
 ) -> Iterator[tuple[str, Shape]]:
     for path in config.outputs:
-        yield f"{path}.loras.{name}.factors", _sizes(base, path)[:1]
+        yield f"{path}.loras.{name}.factors", _sizes(base, config, path)[:1]
     for path in config.inputs:
-        yield f"{path}.loras.{name}.factors", _sizes(base, path)[1:]
+        yield f"{path}.loras.{name}.factors", _sizes(base, config, path)[1:]
 
 
 def own_bias_tensors(
     name: str, config: OwnBiasesConfig, base: BaseDescription
 ) -> Iterator[tuple[str, Shape]]:
     for path in config.modules:
-        yield f"{path}.own_biases.{name}.bias", _shape(base, f"{path}.bias")
+        yield f"{path}.own_biases.{name}.bias", _bias(base, config, path)
 
 
 def own_module_tensors(
@@ -54,17 +57,32 @@ def own_module_tensors(
             yield f"{path}.own_modules.{name}.{key}", tuple(shape)
 
 
-def _sizes(base: BaseDescription, path: str) -> tuple[int, int]:
-    """Return (out, in) of a map; an embedding is one from one-hot vectors."""
-    shape = _shape(base, f"{path}.weight")
+def _sizes(
+    base: BaseDescription, config: PeftLoRAConfig | PeftIA3Config, path: str
+) -> tuple[int, int]:
+    """Return (out, in) of a map; an embedding is one from one-hot vectors.
+
+    What the base lacks is a head's, whose sizes the configuration says.
+    """
+    key = f"{path}.weight"
+    own = base.tensors.get(key)
+    shape = _head(base, config.heads, path, key) if own is None else own
     if len(shape) != 2:
-        raise ConfigError(f"{path}.weight is {list(shape)}, and no matrix")
+        raise ConfigError(f"{key} is {list(shape)}, and no matrix")
     last = path.rpartition(".")[2]
-    turned = base.architecture.conv1d or any(word in last for word in _LOOKUPS)
+    turned = own is not None and (base.architecture.conv1d or _LOOKUPS.fullmatch(last))
     return (shape[1], shape[0]) if turned else (shape[0], shape[1])
 
 
-def _shape(base: BaseDescription, key: str) -> Shape:
-    if key not in base.tensors:
-        raise ConfigError(f"{base.model_type} has no {key} in its base, and the adapter names it")
-    return base.tensors[key]
+def _bias(base: BaseDescription, config: OwnBiasesConfig, path: str) -> Shape:
+    key = f"{path}.bias"
+    return base.tensors.get(key) or _head(base, config.heads, path, key)[:1]
+
+
+def _head(base: BaseDescription, heads: Mapping[str, Shape] | None, path: str, key: str) -> Shape:
+    if path not in (heads or {}):
+        raise ConfigError(
+            f"{base.model_type} has no {key} in its base, and the adapter names it; when it is a "
+            "head's, load the adapter into the model with that head and save it again"
+        )
+    return tuple((heads or {})[path])

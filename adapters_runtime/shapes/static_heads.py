@@ -94,3 +94,15 @@ def expected_static_head_tensors(
         return None
     sizes = {"H": base.output_width, "L": 1 if kind == "multiple_choice" else num_labels}
     return {key: tuple(sizes[letter] for letter in letters) for key, letters in layout.items()}
+
+
+def head_dimensions(model_type: str, key: str) -> str | None:
+    """Return the dimensions of a tensor of such a head, `LH` for one; None where it is not known.
+
+    >>> head_dimensions("bert", "classifier.weight"), head_dimensions("bert", "score.weight")
+    ('LH', None)
+    """
+    layouts = (
+        layout for kind in _LAYOUTS.values() for types, layout in kind if model_type in types
+    )
+    return next((layout[key] for layout in layouts if key in layout), None)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from adapters_runtime.configs import OwnBiasesConfig, PeftIA3Config, PeftLoRAConfig
 from adapters_runtime.errors import FormatError, TensorMismatch
 from adapters_runtime.inject.addressed_point import is_linear
+from adapters_runtime.inject.paths import head_sizes
 from adapters_runtime.io.peft import options, targets
 from adapters_runtime.io.peft.checkpoint import Checkpoint, Part
 from adapters_runtime.io.peft.starts import STARTS, Start, since
@@ -63,6 +64,7 @@ def read_lora(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
         dropout=options.number(document, "lora_dropout", 0.0),
         use_dora=bool(document.get("use_dora")),
         lora_bias=bool(document.get("lora_bias")),
+        heads=head_sizes(checkpoint.model, checkpoint.base, sorted(ranks)),
     )
     lora = (config, _renamed(checkpoint, tensors, "loras"))
     return [lora, *rows, *_biases(checkpoint, left)]
@@ -74,9 +76,11 @@ def read_ia3(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
     tensors = _take(left, IA3)
     modules = sorted(_targeted(checkpoint, tensors, embeddings=False))
     before = [name for name in modules if targets.is_feedforward(document, name)]
+    paths = list(map(checkpoint.relative, modules))
     config = PeftIA3Config(
         outputs=tuple(checkpoint.relative(name) for name in modules if name not in before),
         inputs=tuple(map(checkpoint.relative, before)),
+        heads=head_sizes(checkpoint.model, checkpoint.base, paths),
     )
     flat = {key: {part: t.flatten() for part, t in parts.items()} for key, parts in tensors.items()}
     return [(config, _renamed(checkpoint, flat, "loras"))]
@@ -173,7 +177,9 @@ def _biases(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
     _drop_second_names(checkpoint, found)
     if not found:
         return []  # the model has none, or PEFT did not find them: it looks for `lora_only` amiss
-    config = OwnBiasesConfig(modules=tuple(sorted(map(checkpoint.relative, found))))
+    modules = tuple(sorted(map(checkpoint.relative, found)))
+    heads = head_sizes(checkpoint.model, checkpoint.base, modules)
+    config = OwnBiasesConfig(modules, heads)
     return [(config, _renamed(checkpoint, found, "own_biases"))]
 
 
