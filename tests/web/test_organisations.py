@@ -50,6 +50,13 @@ def test_members_see_one_another_and_change_nothing_but_that_they_leave(lab):
     assert ben.get(MEMBERS).status_code == 403
 
 
+def test_the_page_names_the_members_to_members(lab):
+    assert '<a href="/ben">ben</a> (write)' in lab["ana"].get("/lab").text
+    shown = lab["eve"].get("/lab")
+    assert shown.status_code == 200
+    assert "ben" not in shown.text
+
+
 def test_others_are_not_told_who_is_in(hub, lab):
     for method in ("get", "delete"):
         path = MEMBERS if method == "get" else f"{MEMBERS}/ben"
