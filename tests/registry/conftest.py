@@ -4,9 +4,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.orm import Session
 
-from registry import accounts, db, evaluators, statements
+from registry import accounts, db, evaluators, search, statements
 from registry.blobs import FolderBlobs
-from tests.support import databases
+from registry.search_query import SearchQuery
+from tests.support import databases, shelf
 from tests.support.postgres import running_postgres
 
 
@@ -83,3 +84,37 @@ def private():
 def key(session, ana, private):
     """Its public half, registered as ana's and not approved yet."""
     return evaluators.register(session, statements.public_key(private), "nightly", ana)
+
+
+@pytest.fixture
+def add(session, blobs):
+    """Put an adapter with one version on the shelf."""
+
+    def add(name, title="", summary="", *, version="1.0.0", visibility="public", **fields):
+        downloads, card = fields.pop("downloads", 0), fields.pop("card", "")
+        adapter = shelf.add_adapter(
+            session,
+            blobs,
+            name,
+            card=card or f"# {title}\n\n{summary}\n",
+            visibility=visibility,
+            downloads=downloads,
+        )
+        if version:
+            licence, tasks = fields.pop("licence", None), fields.pop("tasks", [])
+            described = shelf.fields(title=title, summary=summary, licence=licence, tasks=tasks)
+            shelf.add_version(session, adapter, version, **({"card": described} | fields))
+        return adapter
+
+    return add
+
+
+@pytest.fixture
+def find(session):
+    """Return the names of what a search finds, in their order."""
+
+    def find(text="", viewer=None, **fields):
+        query = SearchQuery(text=text, **fields)
+        return [hit.name for hit in search.search(session, query, viewer).hits]
+
+    return find
