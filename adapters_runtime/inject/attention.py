@@ -17,6 +17,8 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from adapters_runtime.errors import UnsupportedAttention
+from adapters_runtime.inject.arguments import cache_of
+from adapters_runtime.inject.cell import Cell
 from adapters_runtime.inject.point import Attachment, Hook, Mark, Outside
 from adapters_runtime.inject.prefix_point import CaptureHidden, PrefixPoint, PrefixState
 
@@ -36,7 +38,8 @@ def enter_by_interface(point: PrefixPoint, attention: nn.Module, bias: Widen) ->
     """Return what lets prefixes into an attention; `bias` widens its position bias, if any."""
     host = Outside(attention)
     entrance = Entrance(point, eager_function(attention), bias)
-    return [Mark(host, ATTRIBUTE, entrance), Hook(host, EnterAttention(point), pre=True)]
+    counts = [Hook(host, CountSeen(bias), pre=True)] if isinstance(bias, RecomputeBias) else []
+    return [Mark(host, ATTRIBUTE, entrance), Hook(host, EnterAttention(point), pre=True), *counts]
 
 
 class Entrance:
@@ -223,32 +226,47 @@ class RecomputeBias:
     def __init__(self, attention: nn.Module) -> None:
         """`attention` is the one whose table of biases all layers of its stack use."""
         self.attention = Outside(attention)
+        self.seen = Cell()
+        """How many tokens came before the queries; where there is no cache, none."""
 
     def __call__(self, bias: Tensor, state: PrefixState) -> Tensor:
-        before, length = self._before(bias, state.length), state.length + bias.shape[-1]
+        seen = self.seen.take()
+        first = 0 if seen is None else seen
+        before, length = self._before(bias, state.length, first), state.length + bias.shape[-1]
         if isinstance(state.unplaced, int):
-            after = self._after(bias, state.unplaced)
+            after = self._after(bias, state.unplaced, first)
             return torch.cat([before[..., state.unplaced :], bias, after], dim=-1)
-        distances = torch.cat([before, bias, self._after(bias, state.length)], dim=-1)
+        distances = torch.cat([before, bias, self._after(bias, state.length, first)], dim=-1)
         columns = torch.arange(length, device=bias.device) + state.unplaced[:, None]
         by_row = distances.expand(len(columns), -1, -1, -1)
         return by_row.gather(-1, columns[:, None, None].expand(*by_row.shape[:-1], -1))
 
-    def _before(self, bias: Tensor, length: int) -> Tensor:
+    def _before(self, bias: Tensor, length: int, seen: int | Tensor) -> Tensor:
         """Return the bias of keys before the first of the text."""
-        queries, tokens = bias.shape[-2:]
-        return self._of(bias, tokens + length, tokens - queries + length)[..., :length]
+        return self._of(bias, bias.shape[-1] + length, seen + length)[..., :length]
 
-    def _after(self, bias: Tensor, length: int) -> Tensor:
+    def _after(self, bias: Tensor, length: int, seen: int | Tensor) -> Tensor:
         """Return the bias of keys after the last; in a decoder all of them lie ahead."""
-        queries, tokens = bias.shape[-2:]
-        return self._of(bias, tokens + length, tokens - queries)[..., tokens:]
+        return self._of(bias, bias.shape[-1] + length, seen)[..., bias.shape[-1] :]
 
-    def _of(self, bias: Tensor, keys: int, seen: int) -> Tensor:
+    def _of(self, bias: Tensor, keys: int, seen: int | Tensor) -> Tensor:
         computed: Tensor = self.attention.module.compute_bias(  # type: ignore[operator]
             bias.shape[-2], keys, device=bias.device, past_seen_tokens=seen
         )
         return computed.to(bias.dtype)
+
+
+class CountSeen:
+    """Pre-hook on an attention: a static cache has more keys than there are tokens before it."""
+
+    def __init__(self, bias: RecomputeBias) -> None:
+        self.bias = bias
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        cache = cache_of(kwargs)
+        seen = None if cache is None else cache.get_seq_length(module.layer_idx)
+        # The attention goes on to count its own tokens in the same tensor.
+        self.bias.seen.put(seen.clone() if isinstance(seen, Tensor) else seen)
 
 
 for _plain in PLAIN:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from adapters_runtime import AdapterSetup, Parallel, Stack
+from adapters_runtime.configs import PeftPrefixConfig, PeftPromptConfig
 from adapters_runtime.errors import InvalidComposition
 from tests.support.generating import CACHE, generate, generator_of, prompts, with_adapters
 
@@ -18,6 +19,8 @@ METHODS = {
     "ia3": "ia3",
     "prefix_tuning": "prefix_tuning[prefix_length=3]",
     "prompt_tuning": "prompt_tuning[prompt_length=3]",
+    "peft_prefix": PeftPrefixConfig(prefix_length=3),
+    "peft_prompt": PeftPromptConfig(prompt_length=3),
     "loreft": "loreft",
     "mam": "mam",
 }
@@ -29,6 +32,8 @@ SAMPLED = {
     ("qwen3", "lora", "sdpa"),
     ("gemma3_text", "mam", "sdpa"),
     ("t5", "prefix_tuning", "eager"),
+    ("t5", "peft_prefix", "sdpa"),
+    ("llama", "peft_prompt", "sdpa"),
     ("bart", "double_seq_bn", "sdpa"),
 }
 WAYS = {"greedy": {}, "beams": {"num_beams": 3}, "static": {"cache_implementation": "static"}}
