@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from inspect import Parameter, signature
 from typing import TypeVar
 
 import torch
@@ -27,6 +28,8 @@ L = TypeVar("L", bound=AddressedLoRA)
 
 _CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)  # noqa: SLF001
 """Modules whose output has its features in the second dimension, not the last."""
+_NEVER_RUN = ("rel_embeddings",)
+"""DeBERTa's."""
 
 
 class AddressedPoint(LinearPoint):
@@ -43,6 +46,11 @@ class AddressedPoint(LinearPoint):
         module: nn.Module,
         twins: Sequence[str],
     ) -> None:
+        if path.rpartition(".")[2] in _NEVER_RUN:
+            raise ConfigError(
+                f"the model reads the weight of {path} and never runs it: an adapter there would "
+                "have no effect"
+            )
         super().__init__(path, layer, activations, module, Location("module"), widths=[1])
         self.twins = tuple(twins)
         self._tied: list[nn.Parameter] = []
@@ -156,6 +164,11 @@ class OwnModulePoint(AddressedPoint):
 
     def make(self, config: AdapterConfig) -> nn.Module:
         assert isinstance(config, OwnModulesConfig)
+        if _inputs(self.host.module) > 1:
+            raise ConfigError(
+                f"{self.path} is a {type(self.host.module).__name__}, which takes several inputs; "
+                "an adapter can have modules of its own where there is one"
+            )
         own = _copy_without_hooks(self.host.module)
         found = {key: tuple(tensor.shape) for key, tensor in own.state_dict().items()}
         if found != (wanted := dict(config.modules[self.path])):
@@ -179,6 +192,12 @@ POINTS: tuple[type[AddressedPoint], ...] = (PathLinearPoint, OwnBiasPoint, OwnMo
 def is_linear(module: nn.Module) -> bool:
     """Return whether a module is a linear map; GPT-2's Conv1D is one, by another name."""
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def _inputs(module: nn.Module) -> int:
+    """Return how many inputs a module takes, those by name among them."""
+    named = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    return sum(each.kind in named for each in signature(module.forward).parameters.values())
 
 
 def _copy_without_hooks(module: nn.Module) -> nn.Module:

@@ -245,6 +245,19 @@ def test_what_peft_does_amiss_is_refused(case, message, tmp_path):
         ours(case, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("model_type", "saved", "message"),
+    [("bert", "layer.1", "takes several inputs"), ("deberta-v2", "rel_embeddings", "never runs")],
+)
+def test_modules_that_cannot_be_an_adapters_own_are_refused(model_type, saved, message, tmp_path):
+    target = {"bert": "query", "deberta-v2": "query_proj"}[model_type]
+    config = LoraConfig(r=2, target_modules=[target], modules_to_save=[saved])
+    case = Case("saved", model_type, "SEQ_CLS", config)
+    peft_live.save(case, tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        ours(case, tmp_path)
+
+
 def test_a_bias_is_not_merged_where_the_base_has_none(tmp_path):
     case = Case(
         "lora_bias", "llama", "CAUSAL_LM", LoraConfig(target_modules=["q_proj"], lora_bias=True)
