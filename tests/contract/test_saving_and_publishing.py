@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 import torch
@@ -196,7 +197,10 @@ def test_an_adapter_of_another_base_is_refused(tmp_path):
         checked(tmp_path)
 
 
-FROM_PEFT = ("dora-gpt2", "bias_own-bert", "ia3_inputs-gpt2", "prefix-t5", "prompt-gpt2", "norms")
+FROM_PEFT = (
+    *("dora-gpt2", "bias_own-bert", "ia3_inputs-gpt2", "prefix-t5", "prompt-gpt2", "norms"),
+    *("head_adapted", "both_ends-llama-untied", "tokens-gpt2-tied", "bias_and_head"),
+)
 
 
 @pytest.mark.parametrize(
@@ -210,8 +214,11 @@ def test_an_adapter_read_from_peft_is_accepted(case, tmp_path):
     model.load_adapter(tmp_path / "peft", load_as="mine")
     model.describe_adapter("mine", kind="task", languages=["en"])
     model.save_adapter(tmp_path / "ours", "mine", with_head=False)
+    shutil.copy(tmp_path / "ours" / "hub_base.json", tmp_path / "peft")
 
     manifest, body = checked(tmp_path / "ours")
 
     assert manifest.warnings == ()
     assert manifest.document.base == body.identity
+    as_it_was, _ = checked(tmp_path / "peft")
+    assert as_it_was.document.layout == "peft"

@@ -98,6 +98,7 @@ def _special():
     yield lora("fan", *gpt2, ["c_attn", "c_fc", "c_proj"], fan_in_fan_out=True, use_dora=True)
     yield lora("head_adapted", *bert, ["query", "classifier"])
     yield lora("positions", *bert, ["position_embeddings", "token_type_embeddings"])
+    yield lora("few_outputs", *bert, ["classifier"], r=4, init_lora_weights="olora")
     yield lora("projected", "electra", "SEQ_CLS", ["embeddings_project"])
     yield lora("two_biases", *bert, ["query"], bias="all", lora_bias=True)
     yield lora("lent_bias", "bert", "MASKED_LM", ["query"], bias="all")

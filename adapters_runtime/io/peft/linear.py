@@ -49,14 +49,11 @@ def read_lora(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
         ranks[path] = rank
         scalings[path] = alpha / (math.sqrt(rank) if document.get("use_rslora") else rank)
         if start is not None:
-            if twins := checkpoint.twins(name):
-                raise FormatError(
-                    f"{checkpoint.source} sets init_lora_weights="
-                    f"{document['init_lora_weights']!r} for {name}, which has its weight in common "
-                    f"with {', '.join(twins)}: PEFT changes those too, so it cannot be loaded"
-                )
-            tensors[name] = since(start, checkpoint.modules[name], tensors[name], scalings[path])
-            ranks[path] = 2 * rank
+            _require_own_weight(checkpoint, name)
+            module = checkpoint.modules[name]
+            tensors[name] = since(start, module, tensors[name], scalings[path])
+            # A map with fewer outputs than the rank, a classifier's, begins with fewer.
+            ranks[path] = 2 * min(rank, *module.get_parameter("weight").shape)
     rows = read_rows(checkpoint, left, modules)
     config = PeftLoRAConfig(
         ranks=dict(sorted(ranks.items())),
@@ -106,6 +103,17 @@ def _start(checkpoint: Checkpoint) -> Start | None:
             f"{checkpoint.document['init_lora_weights']!r}; together they cannot be loaded"
         )
     return start
+
+
+def _require_own_weight(checkpoint: Checkpoint, name: str) -> None:
+    """Raise FormatError where another module has the weight that PEFT changes at the start."""
+    if twins := checkpoint.twins(name):
+        start = checkpoint.document["init_lora_weights"]
+        raise FormatError(
+            f"{checkpoint.source} sets init_lora_weights={start!r} for {name}, which has its "
+            f"weight in common with {', '.join(twins)}: PEFT changes those too, so it cannot be "
+            "loaded"
+        )
 
 
 def _rank(document: Mapping[str, Any]) -> float:
