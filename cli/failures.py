@@ -35,7 +35,10 @@ HINTS = {
     "not_allowed": "`hubctl whoami` says who you are here; the owner's admins give rights",
     "version_exists": "leave out --number, and the hub picks the next one",
     "adapter_not_found": "`hubctl search` lists what is here; private ones need `hubctl login`",
-    "base_model_not_found": "push from a folder with hub_base.json, which save_adapter writes",
+    "base_model_not_found": (
+        "run `hubctl base register MODEL --name NAME`, where MODEL is its folder or its name on its "
+        "own hub; folders that save_adapter wrote have hub_base.json, PEFT's have not"
+    ),
 }
 
 

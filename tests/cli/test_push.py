@@ -52,6 +52,15 @@ def test_what_says_where_the_folder_came_from_stays_here(api, hubctl, folder):
     assert not sent & {"hub_base.json", "hub_origin.json"}
 
 
+def test_a_folder_without_a_base_says_how_one_is_registered(api, hubctl, folder):
+    """PEFT writes no hub_base.json."""
+    (folder / "hub_base.json").unlink()
+    ended = hubctl("push", folder, "ana/copa")
+    assert ended.code != 0
+    assert "`hubctl base register MODEL --name NAME`" in ended.err
+    assert versions_of(api) == []
+
+
 def test_a_base_that_the_hub_does_not_know_is_registered(api, hubctl, folder):
     ended = hubctl("push", folder, "ana/copa")
     assert "Registering the base model tiny-bert" in ended.err
