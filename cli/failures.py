@@ -36,7 +36,7 @@ HINTS = {
     "version_exists": "leave out --number, and the hub picks the next one",
     "adapter_not_found": "`hubctl search` lists what is here; private ones need `hubctl login`",
     "base_model_not_found": (
-        "run `hubctl base register MODEL --name NAME`, where MODEL is its folder or its name on its "
+        "run `hubctl base register MODEL --name NAME`, where MODEL is a folder or its name on its "
         "own hub; folders that save_adapter wrote have hub_base.json, PEFT's have not"
     ),
 }
