@@ -40,8 +40,12 @@ def read_prompt(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
 
 
 def _require_one_embedding(checkpoint: Checkpoint) -> None:
-    """Raise FormatError where PEFT looks tokens up elsewhere than the model's encoder does."""
-    if not checkpoint.model.config.is_encoder_decoder:
+    """Raise FormatError where PEFT looks tokens up elsewhere than the model's encoder does.
+
+    In a model without a head it takes the encoder's table.
+    """
+    bare = checkpoint.model is checkpoint.base
+    if bare or not checkpoint.model.config.is_encoder_decoder:
         return
     shared, _ = checkpoint.token_embeddings
     own = checkpoint.model.get_encoder().get_input_embeddings()
