@@ -1,6 +1,7 @@
 """Compiled models give what plain ones do, and are not compiled again without need."""
 
 import threading
+from itertools import product
 
 import numpy as np
 import pytest
@@ -22,12 +23,7 @@ SAMPLED = {
 }
 CASES = [
     pytest.param(*case, id="-".join(case), marks=[] if case in SAMPLED else [pytest.mark.long])
-    for case in (
-        (model_type, method, backend)
-        for model_type in MODELS
-        for method in METHODS
-        for backend in ("eager", "aot_eager")
-    )
+    for case in product(MODELS, METHODS, ("eager", "aot_eager"))
 ]
 
 
@@ -62,6 +58,25 @@ def test_a_compiled_model_gives_what_a_plain_one_does(adapted, model_type, metho
     expected = run(model, inputs)
     compiled = torch.compile(model, backend=backend, fullgraph=True)
     torch.testing.assert_close(run(compiled, inputs), expected, atol=1e-6, rtol=1e-5)
+
+
+# What inductor itself imports and calls.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch._prims_common.check. is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "method",
+    ["lora", "ia3", "double_seq_bn_inv", "compacter", "prefix_tuning", "loreft", "unipelt"],
+)
+@pytest.mark.parametrize("model_type", MODELS)
+@pytest.mark.long
+def test_inductor_gives_what_a_plain_model_does(adapted, model_type, method):
+    model = with_adapters(adapted(model_type), method, "a")
+    model.set_active_adapters("a")
+    inputs = inputs_for(model)
+    expected = run(model, inputs)
+    compiled = torch.compile(model, fullgraph=True)
+    # It writes kernels of its own, which add in another order.
+    torch.testing.assert_close(run(compiled, inputs), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
