@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import (
     bmm_flop,
     flop_registry,
+    mm_flop,
     sdpa_backward_flop_count,
     sdpa_flop_count,
 )
@@ -59,6 +60,10 @@ def seconds(scenario: Scenario) -> float:
     return time.process_time() - start
 
 
+def _product(_: Any, left: Any, right: Any, **__: Any) -> int:
+    return int(mm_flop(left.shape, right.shape))
+
+
 def _products(_: Any, left: Any, right: Any, **__: Any) -> int:
     return int(bmm_flop(left.shape, right.shape))
 
@@ -75,6 +80,7 @@ def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any
 # Beside what torch knows how to count.
 OF_OPERATIONS = {
     **flop_registry,
+    torch.ops.aten.addmm_: _product,
     torch.ops.aten.baddbmm_: _products,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,  # noqa: SLF001
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,  # noqa: SLF001
