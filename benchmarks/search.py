@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
-from sqlalchemy import bindparam, insert, select, text, update
+from sqlalchemy import Engine, bindparam, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from benchmarks.measuring import calibration, percentiles
@@ -65,9 +65,7 @@ def _measure(name: str, url: str, rounds: int) -> None:
     with Session(engine) as session:
         Shelf().fill(session)
         session.commit()
-        if session.get_bind().dialect.name == "postgresql":
-            session.execute(text("analyze"))  # as autovacuum does within a minute
-            session.commit()
+    _settle(engine)
     print(f"\n{name} (filled in {time.perf_counter() - start:.0f} s)   CPU                   wall")
     with db.reading_sessions(engine)() as session:
         backend = _backend(session)
@@ -75,6 +73,13 @@ def _measure(name: str, url: str, rounds: int) -> None:
             _report(question, ask, backend)
     _report_api(url, rounds)
     engine.dispose()
+
+
+def _settle(engine: Engine) -> None:
+    """Do what autovacuum does within a minute: statistics, and marks of what all may see."""
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("vacuum analyze"))
 
 
 def _questions(session: Session, rounds: int) -> Iterator[tuple[str, list[Callable[[], object]]]]:
