@@ -37,12 +37,16 @@ def fitted(architecture: Architecture, parameters: Iterable[str]) -> Architectur
     """Return the specification without what a model of fewer parts has not.
 
     A BERT has cross-attention only where its configuration asks for it: `needs` says so. An
-    encoder alone (T5EncoderModel) has nothing of a decoder. The names of all parameters are
+    encoder alone (T5EncoderModel) has nothing of a decoder. A BEiT with a relative bias for each
+    pair of places has no room for prompts. The names of all parameters are
     relative to the base model.
     """
     names = tuple(parameters)
     stacks = [stack for stack in architecture.stacks if _has(stack, None, names)]
     found = replace(architecture, stacks=tuple(_fitted_stack(stack, names) for stack in stacks))
+    counter = architecture.counts_places
+    if counter is not None and any(counter in name for name in names):
+        found = replace(found, prompts=None)
     for stack in architecture.stacks:
         if stack not in stacks:
             found = _without(found, stack.path.partition(".")[0] + ".")

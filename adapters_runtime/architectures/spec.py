@@ -153,6 +153,8 @@ class Architecture:
     prompts: Literal["stream", "inputs"] | None = "stream"
     """Where prompts enter: after the embeddings, as in AdapterHub's encoders, or as if they were
     text. None: nowhere, since the model counts its places."""
+    counts_places: str | None = None
+    """Part of the name of a parameter by which a model counts its places: see `fitted`."""
     prompts_see_padding: bool = False
     """AdapterHub's DeBERTa lets prompts attend to padding; its weights expect it."""
     methods: tuple[str, ...] | None = None

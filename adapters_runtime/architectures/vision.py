@@ -68,7 +68,7 @@ DEIT = replace(VIT, model_type="deit", base_prefix="deit")
 BEIT = replace(
     VIT,
     model_type="beit",
-    prompts=None,
+    counts_places="relative_position_bias",
     base_prefix="beit",
     summary="pooled",
     stacks=(

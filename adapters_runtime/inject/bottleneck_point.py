@@ -132,9 +132,13 @@ class BottleneckPoint(Point, Place[ResidualState]):
     def leaf(self, name: str, state: ResidualState) -> ResidualState:
         adapter = self._bottleneck(name)
         x, residual = self._prepare(adapter, state)
+        self._report_gate(name, x)
+        return ResidualState(adapter(x, residual), state.r, self._completes(adapter))
+
+    def _report_gate(self, name: str, x: Tensor) -> None:
+        adapter = self._bottleneck(name)
         if adapter.gate is not None and self.activations.recording() is not None:
             self.record_gates(name, self.site.key, adapter.gate_values(x))
-        return ResidualState(adapter(x, residual), state.r, self._completes(adapter))
 
     def _bottleneck(self, name: str) -> Bottleneck:
         adapter = self.adapters[name]
@@ -309,7 +313,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
     ) -> list[Tensor]:
         """Return what each member gives before its residual."""
         return [
-            self._bottleneck(child).project(x)  # alike ones read the same, so it is made once
+            self._project(child, x)  # alike ones read the same, so it is made once
             if isinstance(child, str) and self._bottleneck(child).form == last.form
             else self._output(child, state)
             for child in members
@@ -318,11 +322,14 @@ class BottleneckPoint(Point, Place[ResidualState]):
     def _output(self, child: AdapterCompositionBlock | str, state: ResidualState) -> Tensor:
         """Return what an adapter, or the last one of a stack, gives before its residual."""
         if isinstance(child, str):
-            adapter = self._bottleneck(child)
-            return adapter.project(self._prepare(adapter, state)[0])
+            return self._project(child, self._prepare(self._bottleneck(child), state)[0])
         for below in child.children[:-1]:
             state = evaluate(self, below, state)
         return self._output(child.children[-1], state)
+
+    def _project(self, name: str, x: Tensor) -> Tensor:
+        self._report_gate(name, x)
+        return self._bottleneck(name).project(x)
 
     # --- states
 

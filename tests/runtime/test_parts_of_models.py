@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 import adapters_runtime
 from adapters_runtime.architectures import fitted, get_architecture
 from adapters_runtime.configs import load_config
-from adapters_runtime.errors import BaseMismatch
+from adapters_runtime.errors import BaseMismatch, ConfigError
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.shapes import BaseDescription, expected_tensors
 from tests.support.running import inputs_for, output_of, randomise_adapter
@@ -135,3 +135,11 @@ def test_what_a_model_has_not_is_left_out_of_its_specification():
     assert alone.token_embedding == "shared"
     whole = fitted(architecture, [*names, "decoder.block.0.layer.0.SelfAttention.q.weight"])
     assert whole == architecture
+
+
+def test_one_matrix_for_towers_of_different_widths_is_refused(adapted):
+    shared = "compacter[phm_dim=2,reduction_factor=4,shared_W_phm=True]"
+    model = adapted("clip")
+    with pytest.raises(ConfigError, match="needs the same sizes in all layers"):
+        model.add_adapter("a", shared)
+    assert not model.has_adapters()

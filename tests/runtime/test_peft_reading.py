@@ -46,9 +46,11 @@ def lora(**options):
 def test_the_output_is_that_of_peft(case, tmp_path):
     peft_live.save(case, tmp_path)
     given = peft_live.batch(case)
-    expected = peft_live.output(peft_live.load(case, tmp_path), given)
+    theirs, model = peft_live.load(case, tmp_path), ours(case, tmp_path)
+    if case.model_type == "mt5":  # a tiny one makes float32's roundings a thousand times larger
+        theirs, model = theirs.double(), model.double()
 
-    model = ours(case, tmp_path)
+    expected = peft_live.output(theirs, given)
 
     peft_live.compare(peft_live.output(model, given), expected, given)
 

@@ -21,12 +21,12 @@ from adapters_runtime.errors import (
 )
 from adapters_runtime.inject.bank import bank_of
 from tests.support.running import inputs_for, output_of, randomise_adapter
-from tests.support.tiny_models import VOCABULARY, WIDTH
+from tests.support.tiny_models import FIELDS, VOCABULARY, WIDTH
 
 THREE = PromptTuningConfig(prompt_length=3)
 AFTER_FIRST = PromptTuningConfig(prompt_length=2, combine="prefix_after_bos")
 SUPPORTED = [t for t, architecture in ARCHITECTURES.items() if architecture.prompts]
-OF_TEXT = [t for t in SUPPORTED if t not in ("vit", "deit")]
+OF_TEXT = [t for t in SUPPORTED if t not in ("vit", "deit", "beit")]
 SAMPLE = ("bert", "deberta-v2", "gpt2", "llama", "t5", "bart")
 
 
@@ -91,10 +91,21 @@ def test_elsewhere_prompts_are_as_text(with_prompts, model_type):
     torch.testing.assert_close(output_of(model, with_text), expected, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("model_type", ["beit", "clip", "whisper"])
+@pytest.mark.parametrize("model_type", ["clip", "whisper"])
 def test_models_that_count_their_places_refuse_prompts(adapted, model_type):
     with pytest.raises(UnsupportedSite, match=f"{model_type} has no place"):
         adapted(model_type).add_adapter("a", THREE)
+
+
+@pytest.mark.parametrize(
+    "bias", ["use_relative_position_bias", "use_shared_relative_position_bias"]
+)
+def test_a_beit_refuses_prompts_where_it_counts_its_places(bias):
+    config = transformers.BeitConfig(**FIELDS["beit"], **{bias: True})
+    model = transformers.BeitModel(config)
+    init(model)
+    with pytest.raises(UnsupportedSite, match="beit has no place"):
+        model.add_adapter("a", THREE)
 
 
 def test_a_prompt_may_start_from_a_text(adapted, tmp_path):

@@ -25,7 +25,8 @@ ONE_OF_TWO = "the specification names the module of both variants of the model"
 NOT_IN_THE_MODEL = {
     "saved_as", "saved_path", "saved_names", "prefixes_saved_as", "invertible_saved_as",
     "swapped", "query_last", "scaled_query", "sums", "inverts_at_static_head", "inverts_unscaled",
-    "needs", "prefix_bias", "summary", "prompts", "prompts_see_padding", "methods",
+    "needs", "prefix_bias", "summary", "prompts", "prompts_see_padding", "counts_places",
+    "methods",
 }  # fmt: skip
 
 # (types, field) -> (what is derived instead, why). `None`: whatever is derived.

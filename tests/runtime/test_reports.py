@@ -92,6 +92,21 @@ def test_gates_of_rows_with_set_ups_of_their_own_stand_in_the_rows_order(gated, 
     check(reported(model, inputs, adapter_names=names), expected)
 
 
+def test_a_fusion_reports_the_gates_of_its_members(gated):
+    model = gated("seq_bn")
+    model.add_adapter_fusion(Fuse("a", "b"))
+    inputs = inputs_for(model)
+    expected = {}
+    for name in "ab":
+        model.set_active_adapters(name)
+        expected |= reported(model, inputs)
+    model.set_active_adapters(Fuse("a", "b"))
+    found = reported(model, inputs)
+    assert found.keys() == expected.keys()
+    first = [place for place in expected if place[1] == 0]  # deeper ones read what was fused below
+    check({place: found[place] for place in first}, {place: expected[place] for place in first})
+
+
 def test_gates_of_one_row_stand_side_by_side_where_an_adapter_works_twice(gated):
     model = gated("seq_bn")
     inputs = inputs_for(model, rows=ROWS)
