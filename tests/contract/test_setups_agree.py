@@ -1,5 +1,6 @@
 """The hub judges set-ups without torch, and exactly as the runtime does that will load them."""
 
+import copy
 import random
 
 import pytest
@@ -225,7 +226,7 @@ def offered(slot, config):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    model = build_tiny("bert").eval()
+    model = copy.deepcopy(build_tiny("bert")).eval()
     adapters_runtime.init(model)
     for name, config in ALONE.items():
         for number in range(EACH):
@@ -294,7 +295,7 @@ def test_the_hub_refuses_the_nestings_that_the_runtime_refuses(model, long):
 
 @pytest.mark.parametrize("model_type", sorted(ARCHITECTURES))
 def test_the_hub_knows_which_methods_a_model_type_has_a_place_for(model_type):
-    model = build_tiny(model_type)
+    model = copy.deepcopy(build_tiny(model_type))
     adapters_runtime.init(model)
     methods = ALONE | {"embedding_rows": EmbeddingRowsConfig(token_ids=(5, 6))}
     for name, config in methods.items():
