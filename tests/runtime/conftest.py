@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import adapters_runtime
-from tests.support.running import randomise_adapter
+from tests.support.running import add_adapters
 from tests.support.tiny_models import build_tiny
 
 torch.set_num_threads(1)
@@ -44,9 +44,7 @@ def with_prefixes(adapted):
 
     def get(model_type, *configs):
         model = adapted(model_type)
-        for seed, (name, config) in enumerate(zip("abc", configs, strict=False)):
-            model.add_adapter(name, config)
-            randomise_adapter(model, name, seed)
+        add_adapters(model, dict(zip("abc", configs, strict=False)))
         model.set_active_adapters("a")
         return model
 

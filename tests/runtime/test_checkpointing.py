@@ -8,7 +8,7 @@ import torch
 import adapters_runtime
 from adapters_runtime import AdapterSetup, Parallel, Stack
 from adapters_runtime.inject.bank import bank_of
-from tests.support.running import inputs_for, randomise_adapter
+from tests.support.running import add_adapters, inputs_for
 
 SAMPLED = [("bert", "seq_bn"), ("gpt2", "lora"), ("llama", "prefix_tuning"), ("t5", "mam")]
 EVERY = [
@@ -33,9 +33,7 @@ KINDS = pytest.mark.parametrize("reentrant", [False, True], ids=["saved", "reent
 
 
 def with_two_adapters(model, method):
-    for seed, name in enumerate(("a", "b")):
-        model.add_adapter(name, method)
-        randomise_adapter(model, name, seed=seed)
+    add_adapters(model, dict.fromkeys(("a", "b"), method))
     model.train_adapter(Stack("a", "b"))
     return model.train()
 

@@ -11,7 +11,7 @@ from torch._dynamo.testing import CompileCounter
 from adapters_runtime import AdapterSetup, BatchSplit, Fuse, Parallel, Stack
 from adapters_runtime.inject.bank import bank_of
 from tests.support.methods import METHODS
-from tests.support.running import inputs_for, randomise_adapter
+from tests.support.running import add_adapters, inputs_for
 
 MODELS = ("bert", "gpt2", "llama", "t5")
 SAMPLED = {
@@ -35,9 +35,7 @@ def nothing_compiled_yet():
 
 
 def with_adapters(model, method, names="ab"):
-    for seed, name in enumerate(names):
-        model.add_adapter(name, METHODS[method])
-        randomise_adapter(model, name, seed=seed)
+    add_adapters(model, dict.fromkeys(names, METHODS[method]))
     return model
 
 

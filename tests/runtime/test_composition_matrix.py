@@ -22,7 +22,7 @@ from adapters_runtime.errors import ConfigError, InvalidComposition, Unsupported
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.inject.bottleneck_point import BottleneckPoint
 from tests.support.generating import CACHE
-from tests.support.running import inputs_for, output_of, randomise_adapter
+from tests.support.running import add_adapters, inputs_for, output_of
 
 METHODS = {
     "bottleneck": "seq_bn[reduction_factor=4]",
@@ -71,9 +71,7 @@ def with_adapters(adapted):
 
     def get(model_type, method):
         model = adapted(model_type)
-        for seed, name in enumerate("abc"):
-            model.add_adapter(name, METHODS[method])
-            randomise_adapter(model, name, seed=seed)
+        add_adapters(model, dict.fromkeys("abc", METHODS[method]))
         return model
 
     return get
@@ -254,9 +252,7 @@ def test_the_average_of_prefixes_and_of_prompts_is_that_of_their_tensors(
 @pytest.mark.parametrize("config", ["loreft[r=2]", "noreft[r=2]", "direft[r=2]"])
 def test_the_average_of_edits_of_the_last_layer_is_that_of_the_outputs(adapted, config):
     model = adapted("bert")  # nothing follows its last layer
-    for seed, name in enumerate("ab"):
-        model.add_adapter(name, load_config(config).replace(layers=[1]))
-        randomise_adapter(model, name, seed=seed)
+    add_adapters(model, dict.fromkeys("ab", load_config(config).replace(layers=[1])))
     expected = 0.25 * run(model, "a") + 0.75 * run(model, "b")
     close(run(model, Average("a", "b", weights=[1, 3])), expected)
 

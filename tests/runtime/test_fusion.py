@@ -32,7 +32,7 @@ from adapters_runtime.inject import bottleneck_point
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.methods.fusion import AdapterFusion
 from adapters_runtime.shapes import BaseDescription, expected_fusion_tensors
-from tests.support.running import inputs_for, output_of, randomise, randomise_adapter
+from tests.support.running import add_adapters, inputs_for, output_of, randomise, randomise_adapter
 
 WIDTH, MEMBERS = 16, 3
 OPTIONS = [
@@ -53,9 +53,7 @@ def fused(adapted):
 
     def get(model_type="bert", config="dynamic", method=None, **options):
         model = adapted(model_type)
-        for seed, name in enumerate("abc"):
-            model.add_adapter(name, method or SeqBnConfig(reduction_factor=4))
-            randomise_adapter(model, name, seed)
+        add_adapters(model, dict.fromkeys("abc", method or SeqBnConfig(reduction_factor=4)))
         model.add_adapter_fusion(["a", "b", "c"], config, set_active=True, **options)
         with torch.no_grad():
             for name in bank_of(model).fusions:
@@ -211,9 +209,7 @@ def test_a_fusion_of_one_adapter_with_identity_values_is_that_adapter(adapted):
 
 def test_a_stack_in_a_fusion_works_on_what_single_members_work_on(adapted):
     model = adapted("bert")
-    for seed, name in enumerate("ab"):
-        model.add_adapter(name, SeqBnConfig(reduction_factor=4))
-        randomise_adapter(model, name, seed)
+    add_adapters(model, dict.fromkeys("ab", SeqBnConfig(reduction_factor=4)))
     model.add_adapter_fusion(["b"], "static")
     model.set_active_adapters(Fuse(Stack("b")))
     inside = output_of(model)

@@ -28,7 +28,7 @@ from adapters_runtime.configs import (
 from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.shapes import BaseDescription, expected_tensors
-from tests.support.running import inputs_for, output_of, randomise_adapter
+from tests.support.running import add_adapters, inputs_for, output_of, randomise_adapter
 
 SMALL = {
     "reduction_factor": 4,
@@ -278,9 +278,7 @@ def test_the_average_of_an_adapter_with_itself_is_that_adapter(adapted, method, 
 @pytest.mark.parametrize(("method", "model_type"), pairs(METHODS))
 def test_rows_with_set_ups_of_their_own_equal_each_row_alone(adapted, method, model_type):
     model = in_double(adapted(model_type))
-    for seed, name in enumerate(("a", "b")):
-        model.add_adapter(name, METHODS[method])
-        randomise_adapter(model, name, seed=seed)
+    add_adapters(model, dict.fromkeys(("a", "b"), METHODS[method]))
     inputs = inputs_for(model)
     found = output_of(model, inputs | {"adapter_names": ["b", "a", "b"]})
     for row, name in enumerate(("b", "a", "b")):

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel, TrainingArguments
 
 from adapters_runtime import AdapterTrainer, AutoAdapterModel, EmbeddingRowsConfig, Stack, init
 from adapters_runtime.errors import ConfigError, HeadExists, HeadNotFound, UnsupportedArchitecture
-from tests.support.running import inputs_for, output_of, randomise_adapter
+from tests.support.running import add_adapters, inputs_for, output_of, randomise_adapter
 
 
 @pytest.fixture
@@ -88,9 +88,7 @@ def test_rows_of_another_language_are_put_back(adapted):
     model = adapted("bert")
     ids = tuple(range(4, 32))
     before = output_of(model)
-    for seed, name in enumerate(("de", "fr")):
-        model.add_adapter(name, EmbeddingRowsConfig(token_ids=ids))
-        randomise_adapter(model, name, seed=seed)
+    add_adapters(model, dict.fromkeys(("de", "fr"), EmbeddingRowsConfig(token_ids=ids)))
     model.add_adapter("task", "seq_bn")
     model.set_active_adapters(Stack("de", "task"))
     german = output_of(model)

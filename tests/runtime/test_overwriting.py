@@ -5,7 +5,7 @@ import torch
 from torch.func import functional_call, vmap
 
 from adapters_runtime import AdapterSetup, Average, BatchSplit, Parallel, Split, Stack
-from tests.support.running import inputs_for, output_of, randomise_adapter
+from tests.support.running import add_adapters, inputs_for, output_of, randomise_adapter
 
 METHODS = {
     "lora": "lora[r=2,attn_matrices=['q','k','v'],intermediate_lora=True]",
@@ -29,9 +29,7 @@ SETUPS = [
 def with_two(adapted):
     def get(model_type, method):
         model = adapted(model_type)
-        for seed, name in enumerate("ab"):
-            model.add_adapter(name, METHODS[method])
-            randomise_adapter(model, name, seed=seed)
+        add_adapters(model, dict.fromkeys("ab", METHODS[method]))
         return model.eval()
 
     return get

@@ -20,7 +20,7 @@ from adapters_runtime.errors import (
     UnsupportedSite,
 )
 from adapters_runtime.inject.bank import bank_of
-from tests.support.running import inputs_for, output_of, randomise_adapter
+from tests.support.running import add_adapters, inputs_for, output_of
 from tests.support.tiny_models import FIELDS, VOCABULARY, WIDTH
 
 THREE = PromptTuningConfig(prompt_length=3)
@@ -36,9 +36,7 @@ def with_prompts(adapted):
 
     def get(model_type, *configs):
         model = adapted(model_type)
-        for seed, (name, config) in enumerate(zip("abc", configs, strict=False)):
-            model.add_adapter(name, config)
-            randomise_adapter(model, name, seed)
+        add_adapters(model, dict(zip("abc", configs, strict=False)))
         model.set_active_adapters("a")
         return model
 
@@ -311,9 +309,7 @@ def test_generating_with_a_cache_gives_what_it_gives_without(bare_models, model_
     cls = classes.get(model_type, transformers.AutoModelForCausalLM)
     model = (cls.from_config if hasattr(cls, "from_config") else cls)(config).eval()
     init(model)
-    for seed, (name, prompt) in enumerate({"a": THREE, "b": AFTER_FIRST}.items()):
-        model.add_adapter(name, prompt)
-        randomise_adapter(model, name, seed)
+    add_adapters(model, {"a": THREE, "b": AFTER_FIRST})
     model.set_active_adapters(setup)
     ids = torch.randint(4, VOCABULARY, (2, 5), generator=torch.Generator().manual_seed(3))
 

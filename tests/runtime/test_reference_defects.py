@@ -11,7 +11,7 @@ import transformers
 
 from adapters_runtime import AutoAdapterModel, Parallel, Stack, init
 from tests.runtime.test_golden import BASES, MANIFEST, path, pick, run
-from tests.support.running import inputs_for, output_of, randomise_adapter
+from tests.support.running import add_adapters, inputs_for, output_of
 from tests.support.tiny_models import FIELDS
 
 DIREFT = [case for case in MANIFEST["cases"] if case["method"] == "direft"]
@@ -23,9 +23,7 @@ def config_of(model_type):
 
 def with_adapters(model, **configs):
     """Add adapters that have an effect."""
-    for seed, (name, config) in enumerate(configs.items()):
-        model.add_adapter(name, config)
-        randomise_adapter(model, name, seed=seed)
+    add_adapters(model, configs)
     return model.eval()
 
 

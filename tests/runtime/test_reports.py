@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from adapters_runtime import Average, BatchSplit, Fuse, Parallel, Stack
-from tests.support.running import inputs_for, randomise_adapter
+from tests.support.running import add_adapters, inputs_for
 
 GATED = {
     "seq_bn": "seq_bn[use_gating=True]",
@@ -21,9 +21,7 @@ def gated(adapted):
 
     def get(method):
         model = adapted("bert")
-        for seed, name in enumerate("ab"):
-            model.add_adapter(name, GATED[method])
-            randomise_adapter(model, name, seed)
+        add_adapters(model, dict.fromkeys("ab", GATED[method]))
         return model
 
     return get
@@ -127,9 +125,7 @@ def test_gates_of_one_row_stand_side_by_side_where_an_adapter_works_twice(gated)
 
 def test_attention_of_rows_that_fuse_stands_in_the_rows_order(adapted):
     model = adapted("bert")
-    for seed, name in enumerate("abl"):
-        model.add_adapter(name, "seq_bn")
-        randomise_adapter(model, name, seed)
+    add_adapters(model, dict.fromkeys("abl", "seq_bn"))
     fuse = Fuse("a", "b")
     model.add_adapter_fusion(fuse)
     inputs = inputs_for(model, rows=ROWS)

@@ -6,7 +6,7 @@ import torch
 from adapters_runtime import AdapterSetup, Average, BatchSplit, Parallel, Stack
 from adapters_runtime.errors import AdapterNotLoaded, InvalidComposition
 from adapters_runtime.inject.bank import bank_of
-from tests.support.running import inputs_for, output_of, randomise_adapter
+from tests.support.running import add_adapters, inputs_for, output_of, randomise_adapter
 
 METHODS = {
     "seq_bn": "seq_bn[reduction_factor=4]",
@@ -53,9 +53,7 @@ def model(adapted):
 
     def get(model_type, method):
         model = adapted(model_type)
-        for seed, name in enumerate(("a", "b", "c")):
-            model.add_adapter(name, METHODS.get(method, method))
-            randomise_adapter(model, name, seed=seed)
+        add_adapters(model, dict.fromkeys(("a", "b", "c"), METHODS.get(method, method)))
         return model
 
     return get

@@ -8,7 +8,7 @@ import torch
 from adapters_runtime import Fuse, Stack
 from adapters_runtime.errors import AdapterExists, ConfigError, FormatError, FusionNotLoaded
 from adapters_runtime.inject.bank import bank_of
-from tests.support.running import output_of, randomise_adapter
+from tests.support.running import add_adapters, output_of
 
 UNION = "mam[prefix_length=3]"
 
@@ -19,9 +19,7 @@ def with_adapters(adapted):
 
     def get(model_type, configs):
         model = adapted(model_type)
-        for seed, (name, config) in enumerate(configs.items()):
-            model.add_adapter(name, config)
-            randomise_adapter(model, name, seed)
+        add_adapters(model, configs)
         return model
 
     return get

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adapters_runtime import AdapterSetup, Average, Parallel, Stack
-from tests.support.running import inputs_for, randomise_adapter
+from tests.support.running import add_adapters, inputs_for
 
 THREADS, PASSES = 8, 38
 
@@ -25,9 +25,7 @@ def restless():
 def test_eight_threads_with_set_ups_of_their_own_compute_what_each_does_alone(adapted):
     model = adapted("bert")
     methods = {"a": "double_seq_bn_inv[reduction_factor=4]", "b": "lora[r=2]", "c": "mam"}
-    for seed, (name, method) in enumerate(methods.items()):
-        model.add_adapter(name, method)
-        randomise_adapter(model, name, seed=seed)
+    add_adapters(model, methods)
     setups = ["a", "b", "c", None, Stack("a", "b"), Stack("b", "c")]
     setups += [Parallel("a", "a"), Average("b", "b")]
     inputs = inputs_for(model)

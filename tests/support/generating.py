@@ -5,7 +5,7 @@ import transformers
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 import adapters_runtime
-from tests.support.running import ids, randomise_adapter
+from tests.support.running import add_adapters, ids
 from tests.support.tiny_models import FIELDS
 
 CACHE = next(
@@ -53,7 +53,5 @@ def generate(model, input_ids=None, **options):
 
 
 def with_adapters(model, config, names=("a", "b")):
-    for seed, name in enumerate(names):
-        model.add_adapter(name, config)
-        randomise_adapter(model, name, seed=seed)
+    add_adapters(model, dict.fromkeys(names, config))
     return model

@@ -56,3 +56,10 @@ def randomise_adapter(model, name, seed=0):
     with torch.no_grad():
         for parameter in bank_of(model).parameters_of(name):
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+
+
+def add_adapters(model, configs):
+    """Add adapters by their names, each with an effect of its own."""
+    for seed, (name, config) in enumerate(configs.items()):
+        model.add_adapter(name, config)
+        randomise_adapter(model, name, seed=seed)
