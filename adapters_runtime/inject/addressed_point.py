@@ -141,13 +141,10 @@ class OwnBiasPoint(AddressedPoint):
             raise ConfigError(f"{self.path} has no bias that another one could stand in for")
         return OwnBias(bias, features=1 if isinstance(self.host.module, _CHANNELS_FIRST) else -1)
 
-    def merge(self, name: str) -> None:
+    def _fold_in(self, name: str) -> None:
         method = self.adapters[name]
         assert isinstance(method, OwnBias)
-        with torch.no_grad():
-            self._keep("bias", method.bias)
-        self.merged = name
-        self.detach()
+        self._keep("bias", method.bias)
 
     def _side_by_side(self, children: Sequence[Child], state: LinearState) -> None:
         return None  # a bias is no product

@@ -143,20 +143,14 @@ class LinearPoint(Point, Place[LinearState]):
         method = self._method(name)
         if self.activations.recording() is not None:
             self._record_gates(name, method, state.x)
-        if state.own and method.adapt_in_place(state.x, self._views(name, state.y)):
+        parts = self.parts[name]
+        if state.own and method.adapt_in_place(state.x, self._pieces(parts, state.y, -1)):
             return state
-        rows = _Rows(self, self.parts[name])
+        rows = _Rows(self, parts)
         if len(self.widths) == 1:
             return LinearState(state.x, method.adapt(state.x, state.y, rows))
         y = method.adapt(state.x, self.select(name, state.y, -1), rows)
         return LinearState(state.x, self.replace(name, state.y, y, -1))
-
-    def _views(self, name: str, y: Tensor) -> list[Tensor]:
-        """Return the parts of y that an adapter adapts, in the memory of y."""
-        if len(self.widths) == 1:
-            return [y]
-        parts = self.split(y, -1)
-        return [parts[i] for i in self.parts[name]]
 
     def _record_gates(self, name: str, method: LinearMethod, x: Tensor) -> None:
         gates = method.gates(x)
@@ -311,10 +305,15 @@ class LinearPoint(Point, Place[LinearState]):
         return self._select(self.parts[name], tensor, dim)
 
     def _select(self, wanted: Sequence[int], tensor: Tensor, dim: int) -> Tensor:
+        pieces = self._pieces(wanted, tensor, dim)
+        return tensor if len(self.widths) == 1 else torch.cat(pieces, dim)
+
+    def _pieces(self, wanted: Sequence[int], tensor: Tensor, dim: int) -> list[Tensor]:
+        """Return some parts of the output features; views, unless heads interleave them."""
         if len(self.widths) == 1:
-            return tensor
+            return [tensor]
         parts = self.split(tensor, dim)
-        return torch.cat([parts[i] for i in wanted], dim)
+        return [parts[i] for i in wanted]
 
     def replace(self, name: str, tensor: Tensor, new: Tensor, dim: int) -> Tensor:
         """Return `tensor` with the parts that an adapter adapts taken from `new`."""
@@ -333,12 +332,15 @@ class LinearPoint(Point, Place[LinearState]):
                 f"adapter {self.merged!r} is merged already; call reset_adapter() before {name!r}"
             )
         with torch.no_grad():
-            weight, bias = self._folded(name)
-            self._keep("weight", weight.t() if self.transposed else weight)
-            if bias is not None:
-                self._keep("bias", bias)
+            self._fold_in(name)
         self.merged = name
         self.detach()
+
+    def _fold_in(self, name: str) -> None:
+        weight, bias = self._folded(name)
+        self._keep("weight", weight.t() if self.transposed else weight)
+        if bias is not None:
+            self._keep("bias", bias)
 
     def _folded(self, name: str) -> tuple[Tensor, Tensor | None]:
         weight, bias = self._weight(), self._bias()
@@ -403,6 +405,6 @@ class AdaptOutput:
         if setup is None:
             return None
         # Factors in float32 would widen what autocast has narrowed.
-        alone = self.point.heads == 1 and reads_once(setup) and may_overwrite(output, module, self)
-        state = LinearState(args[0], output, alone)
+        own = may_overwrite(output, module, self) and self.point.heads == 1 and reads_once(setup)
+        state = LinearState(args[0], output, own)
         return evaluate(self.point, setup, state).y.to(output.dtype)

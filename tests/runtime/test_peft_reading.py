@@ -260,6 +260,21 @@ def test_modules_that_cannot_be_an_adapters_own_are_refused(model_type, saved, m
         ours(case, tmp_path)
 
 
+def test_a_second_merge_is_refused_and_the_base_is_not_lost(tmp_path):
+    case = lora(bias="all")
+    peft_live.save(case, tmp_path / "a")
+    peft_live.save(case, tmp_path / "b", seed=2)
+    model = ours(case, tmp_path / "a")
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    model.load_adapter(tmp_path / "b", load_as="b")
+    model.merge_adapter("a")
+    with pytest.raises(MergeStateError, match="'a' is merged already"):
+        model.merge_adapter("b")
+    model.reset_adapter()
+    after = model.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
 def test_a_bias_is_not_merged_where_the_base_has_none(tmp_path):
     case = Case(
         "lora_bias", "llama", "CAUSAL_LM", LoraConfig(target_modules=["q_proj"], lora_bias=True)
