@@ -38,6 +38,15 @@ class PeftFile:
         return ARCHITECTURES.get(self.base.model_type) if self.base else None
 
     @property
+    def kind(self) -> str:
+        """What PEFT calls the method."""
+        return str(self.document["peft_type"])
+
+    @property
+    def method(self) -> str:
+        return f"peft:{self.kind.lower()}"
+
+    @property
     def names(self) -> Mapping[str, Shape]:
         """The base's tensors."""
         return self.base.tensors if self.base else {}
@@ -92,11 +101,12 @@ class PeftFile:
 
     def is_head(self, module: str) -> bool:
         """Whether a module can be a head's: it has no layers, and no base has its first name."""
-        first, *others = module.split(".")
-        ours = {name.partition(".")[0] for name in self.names}
-        return first not in ours | _PREFIXES and not any(
-            part.isdigit() for part in (first, *others)
-        )
+        parts = module.split(".")
+        return parts[0] not in self._first_names and not any(part.isdigit() for part in parts)
+
+    @cached_property
+    def _first_names(self) -> frozenset[str]:
+        return _PREFIXES | {name.partition(".")[0] for name in self.names}
 
     def is_output(self, module: str) -> bool:
         """Whether a module maps to the vocabulary."""

@@ -39,10 +39,6 @@ class LinearParts:
 
     file: PeftFile
 
-    @property
-    def method(self) -> str:
-        return str(self.file.document["peft_type"])
-
     @cached_property
     def modules(self) -> dict[str, dict[str, tuple[str, Shape]]]:
         """Module, by its path in the base -> part -> (name in the file, shape)."""
@@ -57,7 +53,7 @@ class LinearParts:
         modules = list(self.modules)
         points = sorted({path.rpartition(".")[2] for path in modules})
         rows = any(name.endswith(_ROWS) for name in self.file.weights.tensors)
-        fields = {"method": f"peft:{self.method.lower()}", "points": points, "rows": rows}
+        fields = {"method": self.file.method, "points": points, "rows": rows}
         return Signature.model_validate({**fields, "layers": self.file.layers(modules)})
 
     # --- checks ----------------------------------------------------------------------------------
@@ -68,9 +64,9 @@ class LinearParts:
             if name not in parts:
                 yield from self._other_problems(name, info.shape)
         if not self.modules:
-            example = "ia3_l" if self.method == "IA3" else "lora_A.weight"
+            example = "ia3_l" if self.file.kind == "IA3" else "lora_A.weight"
             yield (
-                f"none of its tensors is part of a {self.method}; names read "
+                f"none of its tensors is part of a {self.file.kind}; names read "
                 f"{self.file.root}<module>.{example}"
             )
         for path, found in self.modules.items():
@@ -93,8 +89,8 @@ class LinearParts:
             yield from self._bias_problems(name, path[: bias.start()], shape)
         elif not self._is_embedding(path, shape):
             yield (
-                f"tensor {name!r}: is not part of a {self.method}, of modules_to_save, nor of the "
-                "token embedding"
+                f"tensor {name!r}: is not part of a {self.file.kind}, of modules_to_save, nor of "
+                "the token embedding"
             )
 
     def _row_problems(self, name: str, module: str, shape: Shape) -> Iterator[str]:
@@ -109,8 +105,8 @@ class LinearParts:
             yield f"tensor {name!r}: has shape {list(shape)}, the configuration calls for {calls}"
 
     def _bias_problems(self, name: str, module: str, shape: Shape) -> Iterator[str]:
-        if self.file.document.get("bias", "none") == "none" and not self._kept_output(module):
-            yield f"tensor {name!r}: does not belong to a {self.method} that trains no biases"
+        if self.file.document.get("bias", "none") == "none" and not self.file.is_output(module):
+            yield f"tensor {name!r}: does not belong to a {self.file.kind} that trains no biases"
             return
         own = self.file.names.get(f"{module}.bias")
         if own is None and not self.file.is_head(module):
@@ -118,16 +114,12 @@ class LinearParts:
         elif own not in (None, shape):
             yield f"tensor {name!r}: has shape {list(shape)}, the base's has {list(own or ())}"
 
-    def _kept_output(self, module: str) -> bool:
-        """Whether PEFT saved an output whole, because tokens were added or it is adapted."""
-        return self.file.is_output(module)
-
     def _is_embedding(self, path: str, shape: Shape) -> bool:
         """Whether it is a token embedding, or an output, that PEFT saved beside the adapter."""
         if (kept := _KEPT.search(path)) is None:
             return False
         module = path[: kept.start()]
-        if self._kept_output(module):
+        if self.file.is_output(module):  # whole, because tokens were added or it is adapted
             return self.file.fits_head(f"{module}.weight", shape)
         return self.file.is_vocabulary(f"{module}.weight", shape)
 
@@ -182,7 +174,7 @@ class LinearParts:
             }
         turned = self._transposed and not self.file.is_head(path)
         out, into = reversed(weight) if turned else weight
-        if self.method == "IA3":
+        if self.file.kind == "IA3":
             return {"factors": (1, into) if self._rescales_input(path) else (out, 1)}
         shapes: Expected = {"A": (None, into), "B": (out, None), "magnitude": (out,)}
         if self.file.document.get("lora_bias"):
@@ -197,7 +189,7 @@ class LinearParts:
         return given is not None and given[1][:1] == (1,)
 
     def _required(self, parts: Mapping[str, Shape]) -> set[str]:
-        if self.method == "IA3":
+        if self.file.kind == "IA3":
             return {"factors"}
         sides = {"embedding A", "embedding B"} if _is_embedding_lora(parts) else {"A", "B"}
         return sides | ({"magnitude"} if self.file.document.get("use_dora") else set())

@@ -20,14 +20,10 @@ class SoftPrompt:
 
     file: PeftFile
 
-    @property
-    def method(self) -> str:
-        return str(self.file.document["peft_type"])
-
     @cached_property
     def config(self) -> PeftPrefixConfig | PeftPromptConfig:
         """The same in our words; a length that is none becomes 1, and is a problem."""
-        if self.method == "PREFIX_TUNING":
+        if self.file.kind == "PREFIX_TUNING":
             return PeftPrefixConfig(prefix_length=self._count("num_virtual_tokens"))
         return PeftPromptConfig(prompt_length=self._count("num_virtual_tokens"))
 
@@ -38,7 +34,7 @@ class SoftPrompt:
     def signature(self) -> Signature:
         base = self.file.base if self.file.architecture else None
         fields = signature(self.config, len(base.layers) if base else 0)
-        fields["method"] = f"peft:{self.method.lower()}"
+        fields["method"] = self.file.method
         return Signature.model_validate(fields | ({} if base else {"layers": None}))
 
     def problems(self) -> Iterator[str]:
@@ -62,7 +58,7 @@ class SoftPrompt:
             return
         length = self._count("num_virtual_tokens")
         # An encoder-decoder's file has a second prompt, which PEFT never uses.
-        times = {1} if self.method == "PREFIX_TUNING" else {1, self._submodules}
+        times = {1} if self.file.kind == "PREFIX_TUNING" else {1, self._submodules}
         rows = {length * each for each in times}
         if len(shape) != 2 or shape[0] not in rows or shape[1] != width:
             calls = f"[{' or '.join(map(str, sorted(rows)))}, {width}]"

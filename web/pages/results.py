@@ -74,8 +74,7 @@ def get_owner(
         raise HTTPException(404, f"Nobody is called {owner!r} here.")
     mine = SearchQuery(owner=account.name, sort="downloads", limit=50, after=query.after)
     found: SearchPage = search.search(session, mine, viewer)
-    of_members = account.kind == "organisation"
-    inside = of_members and accounts.role_on(session, caller, account.id) is not None
+    inside = accounts.role_on(session, caller, account.id) is not None
     return page(
         "owner.html",
         account=account,

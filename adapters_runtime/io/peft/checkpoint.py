@@ -87,11 +87,10 @@ class Checkpoint:
     def _names(self, wanted: nn.Module | None) -> list[str]:
         return [name for name, module in self.modules.items() if module is wanted]
 
-    def twins(self, name: str) -> list[str]:
-        """Return the other modules that have the weight of this one."""
-        weight = self.modules[name].weight
-        others = (each for each in self.modules if each != name)
-        return [each for each in others if getattr(self.modules[each], "weight", None) is weight]
+    def holders(self, weight: Any) -> list[str]:
+        """Return the modules that have a weight, which several can have in common."""
+        modules = self.modules.items()
+        return [name for name, each in modules if getattr(each, "weight", None) is weight]
 
     def drop_base_weights(self, left: dict[str, Tensor]) -> None:
         """Take tensors out of `left` that PEFT saved with the adapter, and that are the model's.

@@ -19,7 +19,7 @@ def take_embeddings(
         weight = getattr(end, "weight", None)
         if weight is None:
             continue
-        names = [name for name, module in checkpoint.modules.items() if _has(module, weight)]
+        names = checkpoint.holders(weight)
         given = next((left[f"{name}.weight"] for name in names if f"{name}.weight" in left), None)
         if given is None:
             continue
@@ -34,10 +34,6 @@ def take_embeddings(
         for key in tensors:
             left.pop(f"{name}.{key}", None)
     return found
-
-
-def _has(module: nn.Module, weight: Tensor) -> bool:
-    return getattr(module, "weight", None) is weight
 
 
 def _tensors(module: nn.Module, name: str, left: dict[str, Tensor]) -> dict[str, Tensor]:

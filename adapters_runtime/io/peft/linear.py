@@ -107,7 +107,8 @@ def _start(checkpoint: Checkpoint) -> Start | None:
 
 def _require_own_weight(checkpoint: Checkpoint, name: str) -> None:
     """Raise FormatError where another module has the weight that PEFT changes at the start."""
-    if twins := checkpoint.twins(name):
+    holders = checkpoint.holders(checkpoint.modules[name].weight)
+    if twins := [each for each in holders if each != name]:
         start = checkpoint.document["init_lora_weights"]
         raise FormatError(
             f"{checkpoint.source} sets init_lora_weights={start!r} for {name}, which has its "

@@ -43,9 +43,8 @@ def read_rows(
 
 def _require_output_without_bias(checkpoint: Checkpoint) -> None:
     """Raise FormatError where PEFT, which has the rows in a tied output too, drops its bias."""
-    start, end = checkpoint.token_embeddings
-    weights = [getattr(each, "weight", None) for each in (start, end)]
-    if weights[0] is weights[1] and getattr(end, "bias", None) is not None:
+    _, end = checkpoint.token_embeddings
+    if checkpoint.tied and getattr(end, "bias", None) is not None:
         raise FormatError(
             f"{checkpoint.source} sets trainable_token_indices, and the output of this model is "
             "tied to its token embedding and has a bias, which PEFT drops; it cannot be loaded"
