@@ -215,11 +215,16 @@ class ExtendMask:
         return (), {**given, "attention_mask": self.point.mask(mask)[0]}
 
     def _mask_of_pairs(self, mask: Tensor) -> Tensor:
-        """Return a mask, (rows, places, places), in which prompts see all, and all see prompts."""
+        """Return a mask, (rows, places, places), in which prompts see all, and all see prompts.
+
+        It is AdapterHub's, which has prompts first, also where they stand after the first token.
+        """
         mask = mask.bool()
         prompts, _ = self.point.mask(torch.zeros_like(mask))
         tokens = self.point.zeros(torch.ones_like(mask))
         visible = self.point.zeros(mask)
+        first = torch.sort(prompts, dim=1, descending=True, stable=True).indices
+        prompts, tokens, visible = (each.gather(1, first) for each in (prompts, tokens, visible))
         pairs = visible[:, :, None] & visible[:, None, :]
         pairs = pairs | prompts[:, :, None] | prompts[:, None, :]
         return pairs & (prompts | tokens)[:, None, :]

@@ -39,8 +39,8 @@ def adapted(bare_models):
 
 
 @pytest.fixture
-def with_prefixes(adapted):
-    """Return a function that gives a tiny model with prefixes `a`, `b`, ... of configurations."""
+def with_methods(adapted):
+    """Return a function that gives a tiny model with adapters `a`, `b`, ..., and `a` active."""
 
     def get(model_type, *configs):
         model = adapted(model_type)

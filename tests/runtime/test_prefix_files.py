@@ -18,8 +18,8 @@ FLAT = SMALL.replace(flat=True)
 
 
 @pytest.mark.parametrize("config", [SMALL, FLAT], ids=["mlp", "flat"])
-def test_layers_can_be_left_out_when_loading(with_prefixes, adapted, tmp_path, config):
-    model = with_prefixes("t5", config)
+def test_layers_can_be_left_out_when_loading(with_methods, adapted, tmp_path, config):
+    model = with_methods("t5", config)
     model.save_adapter(tmp_path / "whole", "a")
     model.set_active_adapters("a", skip_layers=[0, 3])
     expected = output_of(model)
@@ -37,9 +37,9 @@ def test_layers_can_be_left_out_when_loading(with_prefixes, adapted, tmp_path, c
 
 @pytest.mark.parametrize("model_type", ["bert", "llama", "mistral", "t5", "deberta-v2", "gptj"])
 def test_ejected_prefixes_are_saved_and_loaded_as_what_they_are(
-    with_prefixes, adapted, tmp_path, model_type
+    with_methods, adapted, tmp_path, model_type
 ):
-    model = with_prefixes(model_type, MAMConfig(SMALL, ParBnConfig()))
+    model = with_methods(model_type, MAMConfig(SMALL, ParBnConfig()))
     before = output_of(model)
     model.eject_prefix_tuning("a")
     torch.testing.assert_close(output_of(model), before, atol=1e-6, rtol=1e-6)
@@ -69,8 +69,8 @@ def test_prefixes_are_ejected_where_heads_are_not_as_wide_as_the_stream(tmp_path
     assert torch.equal(output_of(other), output_of(model))
 
 
-def test_ejected_prefixes_go_on_being_trained(with_prefixes):
-    model = with_prefixes("bert", SMALL)
+def test_ejected_prefixes_go_on_being_trained(with_methods):
+    model = with_methods("bert", SMALL)
     model.train_adapter("a")
     model.eject_prefix_tuning("a")
     model(**inputs_for(model))[0].sum().backward()
@@ -87,8 +87,8 @@ def test_only_prefixes_can_be_ejected(adapted):
 # --- files
 
 
-def test_a_pool_whose_copies_differ_is_no_adapter(with_prefixes, adapted, tmp_path):
-    model = with_prefixes("bert", FLAT)
+def test_a_pool_whose_copies_differ_is_no_adapter(with_methods, adapted, tmp_path):
+    model = with_methods("bert", FLAT)
     model.save_adapter(tmp_path, "a")
     (tmp_path / "adapter.safetensors").unlink()
     tensor = next(bank_of(model).parameters_of("a")).detach()

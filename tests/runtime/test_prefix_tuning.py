@@ -48,8 +48,8 @@ def first_rows(inputs, *wanted):
 
 
 @pytest.mark.parametrize("model_type", DECODERS)
-def test_prefixes_do_what_the_same_keys_and_values_in_a_cache_do(with_prefixes, model_type):
-    model = with_prefixes(model_type, SMALL)
+def test_prefixes_do_what_the_same_keys_and_values_in_a_cache_do(with_methods, model_type):
+    model = with_methods(model_type, SMALL)
     inputs = inputs_for(model)
     rows, length = inputs["input_ids"].shape
     cache = transformers.DynamicCache(config=model.config)
@@ -112,8 +112,8 @@ def _projected(attention, hidden):
 
 
 @pytest.mark.parametrize("model_type", [t for t in ARCHITECTURES if t not in EAGER_ONLY])
-def test_all_implementations_of_attention_agree(with_prefixes, model_type):
-    model = with_prefixes(model_type, SMALL)
+def test_all_implementations_of_attention_agree(with_methods, model_type):
+    model = with_methods(model_type, SMALL)
     assert model.config._attn_implementation == "adapters_sdpa"
     by_sdpa = output_of(model)
     model.set_attn_implementation("eager")
@@ -122,8 +122,8 @@ def test_all_implementations_of_attention_agree(with_prefixes, model_type):
 
 @pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama", "t5"])
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
-def test_padding_stays_hidden_behind_prefixes(with_prefixes, model_type, implementation):
-    model = with_prefixes(model_type, SMALL)
+def test_padding_stays_hidden_behind_prefixes(with_methods, model_type, implementation):
+    model = with_methods(model_type, SMALL)
     model.set_attn_implementation(implementation)
     inputs = inputs_for(model)
     alone = output_of(model, inputs)
@@ -136,8 +136,8 @@ def test_padding_stays_hidden_behind_prefixes(with_prefixes, model_type, impleme
     assert torch.equal(output_of(model, padded)[:, : alone.shape[1]], kept)
 
 
-def test_each_layer_multiplies_only_its_own_rows(with_prefixes):
-    model = with_prefixes("bert", SMALL)
+def test_each_layer_multiplies_only_its_own_rows(with_methods):
+    model = with_methods("bert", SMALL)
     (pool,) = bank_of(model).of_type(PrefixPool)
     prefixes = pool.prefixes("a", "self_prefix")
     whole = prefixes.of_layers(0, prefixes.layers)
@@ -157,8 +157,8 @@ def test_each_layer_multiplies_only_its_own_rows(with_prefixes):
     assert seen == [2 * WIDTH] * prefixes.layers
 
 
-def test_dropout_of_prefixes_runs_in_training_only(with_prefixes):
-    model = with_prefixes("bert", SMALL.replace(dropout=0.5))
+def test_dropout_of_prefixes_runs_in_training_only(with_methods):
+    model = with_methods("bert", SMALL.replace(dropout=0.5))
     assert torch.equal(output_of(model), output_of(model))
     bank_of(model).train()
     with torch.no_grad():
@@ -170,8 +170,8 @@ def test_dropout_of_prefixes_runs_in_training_only(with_prefixes):
 
 
 @pytest.mark.parametrize("model_type", SAMPLE)
-def test_stacked_prefixes_stand_before_one_another(with_prefixes, model_type):
-    model = with_prefixes(model_type, SMALL, FLAT.replace(prefix_length=2))
+def test_stacked_prefixes_stand_before_one_another(with_methods, model_type):
+    model = with_methods(model_type, SMALL, FLAT.replace(prefix_length=2))
     model.set_active_adapters(Stack("a", "b"))
     together = output_of(model)
     model.set_active_adapters(Stack("b", "a"))
@@ -182,8 +182,8 @@ def test_stacked_prefixes_stand_before_one_another(with_prefixes, model_type):
 
 
 @pytest.mark.parametrize("model_type", SAMPLE)
-def test_rows_with_prefixes_of_their_own_equal_each_row_alone(with_prefixes, model_type):
-    model = with_prefixes(model_type, GATED, FLAT.replace(prefix_length=3), ParBnConfig())
+def test_rows_with_methods_of_their_own_equal_each_row_alone(with_methods, model_type):
+    model = with_methods(model_type, GATED, FLAT.replace(prefix_length=3), ParBnConfig())
     inputs = inputs_for(model)
     expected = []
     for row, name in enumerate("abc"):
@@ -194,8 +194,8 @@ def test_rows_with_prefixes_of_their_own_equal_each_row_alone(with_prefixes, mod
 
 
 @pytest.mark.parametrize("model_type", SAMPLE)
-def test_parallel_prefixes_equal_each_alone(with_prefixes, model_type):
-    model = with_prefixes(model_type, SMALL, FLAT)
+def test_parallel_prefixes_equal_each_alone(with_methods, model_type):
+    model = with_methods(model_type, SMALL, FLAT)
     expected = []
     for name in "ab":
         model.set_active_adapters(name)
@@ -204,8 +204,8 @@ def test_parallel_prefixes_equal_each_alone(with_prefixes, model_type):
     torch.testing.assert_close(output_of(model), torch.cat(expected), atol=1e-5, rtol=1e-5)
 
 
-def test_prefixes_of_different_lengths_share_a_batch(with_prefixes):
-    model = with_prefixes("gpt2", SMALL, FLAT.replace(prefix_length=6))
+def test_prefixes_of_different_lengths_share_a_batch(with_methods):
+    model = with_methods("gpt2", SMALL, FLAT.replace(prefix_length=6))
     inputs = inputs_for(model)
     expected = []
     for row, name in enumerate("ab"):
@@ -218,8 +218,8 @@ def test_prefixes_of_different_lengths_share_a_batch(with_prefixes):
         torch.testing.assert_close(result, torch.cat(expected), atol=1e-5, rtol=1e-5)
 
 
-def test_the_average_of_a_prefix_with_itself_is_that_prefix(with_prefixes, tmp_path):
-    model = with_prefixes("llama", FLAT)
+def test_the_average_of_a_prefix_with_itself_is_that_prefix(with_methods, tmp_path):
+    model = with_methods("llama", FLAT)
     alone = output_of(model)
     model.save_adapter(tmp_path / "a", "a")
     model.load_adapter(tmp_path / "a", load_as="b")
@@ -227,15 +227,15 @@ def test_the_average_of_a_prefix_with_itself_is_that_prefix(with_prefixes, tmp_p
     torch.testing.assert_close(output_of(model), alone, atol=1e-6, rtol=1e-6)
 
 
-def test_prefixes_of_different_lengths_have_no_average(with_prefixes):
-    model = with_prefixes("bert", SMALL, SMALL.replace(prefix_length=4))
+def test_prefixes_of_different_lengths_have_no_average(with_methods):
+    model = with_methods("bert", SMALL, SMALL.replace(prefix_length=4))
     model.set_active_adapters(Average("a", "b"))
     with pytest.raises(InvalidComposition, match=r"lengths are \[3, 4\]"):
         output_of(model)
 
 
-def test_a_prefix_cannot_be_split_over_tokens(with_prefixes):
-    model = with_prefixes("bert", SMALL, SMALL)
+def test_a_prefix_cannot_be_split_over_tokens(with_methods):
+    model = with_methods("bert", SMALL, SMALL)
     model.set_active_adapters(Split("a", "b", splits=[3, 4]))
     with pytest.raises(UnsupportedComposition, match="prefix tuning cannot be put in Split"):
         output_of(model)
@@ -265,8 +265,8 @@ def test_prefixes_may_be_anywhere_in_a_union_but_only_once(adapted):
 
 
 @pytest.mark.parametrize("model_type", ["bert", "t5", "gptj", "deberta"])
-def test_gates_are_reported_when_asked_for(with_prefixes, model_type):
-    model = with_prefixes(model_type, GATED)
+def test_gates_are_reported_when_asked_for(with_methods, model_type):
+    model = with_methods(model_type, GATED)
     inputs = inputs_for(model)
     with torch.no_grad():
         plain = model(**inputs)
@@ -287,8 +287,8 @@ def test_unipelt_reports_all_three_gates_in_tuples_as_well(adapted):
     assert shapes == {"self_prefix": (3,), "output_adapter": (3,), "selfattn_lora": (3, 2)}
 
 
-def test_a_failed_pass_leaves_no_recording_behind(with_prefixes):
-    model = with_prefixes("bert", GATED)
+def test_a_failed_pass_leaves_no_recording_behind(with_methods):
+    model = with_methods("bert", GATED)
     with pytest.raises(IndexError):
         model(input_ids=torch.tensor([[10**6]]), output_adapter_gating_scores=True)
     assert bank_of(model).activations.recording() is None
@@ -346,8 +346,8 @@ def test_attention_that_takes_no_prefixes_is_refused(adapted, implementation):
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "deberta-v2", "gptj"])
-def test_copies_and_pickles_have_prefixes_of_their_own(with_prefixes, model_type):
-    model = with_prefixes(model_type, GATED)
+def test_copies_and_pickles_have_prefixes_of_their_own(with_methods, model_type):
+    model = with_methods(model_type, GATED)
     expected = output_of(model)
     copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
     model.delete_adapter("a")
@@ -355,8 +355,8 @@ def test_copies_and_pickles_have_prefixes_of_their_own(with_prefixes, model_type
         assert torch.equal(output_of(other), expected)
 
 
-def test_an_attention_that_fails_intercepts_nothing_afterwards(with_prefixes):
-    model = with_prefixes("deberta-v2", SMALL)
+def test_an_attention_that_fails_intercepts_nothing_afterwards(with_methods):
+    model = with_methods("deberta-v2", SMALL)
     expected, scores = output_of(model), torch.randn(3, 4, 7, 7)
     probabilities = scores.softmax(dim=-1)
     dropout = model.encoder.layer[0].attention.self.dropout
@@ -374,8 +374,8 @@ def test_an_attention_that_fails_intercepts_nothing_afterwards(with_prefixes):
 
 
 @pytest.mark.parametrize("model_type", ["bert", "gpt2", "t5", "deberta", "gptj"])
-def test_prefixes_are_traced_whole(with_prefixes, model_type):
-    model = with_prefixes(model_type, GATED)
+def test_prefixes_are_traced_whole(with_methods, model_type):
+    model = with_methods(model_type, GATED)
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     inputs = inputs_for(model)
     with torch.no_grad():

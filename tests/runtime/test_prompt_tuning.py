@@ -30,19 +30,6 @@ OF_TEXT = [t for t in SUPPORTED if t not in ("vit", "deit", "beit")]
 SAMPLE = ("bert", "deberta-v2", "gpt2", "llama", "t5", "bart")
 
 
-@pytest.fixture
-def with_prompts(adapted):
-    """Return a function that gives a tiny model with adapters `a`, `b`, ... of configurations."""
-
-    def get(model_type, *configs):
-        model = adapted(model_type)
-        add_adapters(model, dict(zip("abc", configs, strict=False)))
-        model.set_active_adapters("a")
-        return model
-
-    return get
-
-
 def only_row(inputs, row):
     return {key: value[row : row + 1] for key, value in inputs.items()}
 
@@ -55,8 +42,8 @@ def prompt_of(model, name):
 # --- where prompts stand
 
 
-def test_encoders_have_prompts_without_a_position(with_prompts):
-    model = with_prompts("bert", THREE)
+def test_encoders_have_prompts_without_a_position(with_methods):
+    model = with_methods("bert", THREE)
     inputs = inputs_for(model)
     seen = {}
     model.encoder.register_forward_pre_hook(lambda _, args: seen.update(hidden=args[0]))
@@ -66,8 +53,8 @@ def test_encoders_have_prompts_without_a_position(with_prompts):
     assert torch.equal(seen["hidden"], torch.cat([prompts, embedded], dim=1))
 
 
-def test_a_prompt_may_stand_after_the_first_token(with_prompts):
-    model = with_prompts("bert", AFTER_FIRST)
+def test_a_prompt_may_stand_after_the_first_token(with_methods):
+    model = with_methods("bert", AFTER_FIRST)
     inputs = inputs_for(model)
     seen = {}
     model.encoder.register_forward_pre_hook(lambda _, args: seen.update(hidden=args[0]))
@@ -78,8 +65,8 @@ def test_a_prompt_may_stand_after_the_first_token(with_prompts):
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "gptj", "llama", "gemma3_text", "modernbert", "t5"])
-def test_elsewhere_prompts_are_as_text(with_prompts, model_type):
-    model = with_prompts(model_type, THREE)
+def test_elsewhere_prompts_are_as_text(with_methods, model_type):
+    model = with_methods(model_type, THREE)
     inputs = inputs_for(model)
     expected = output_of(model, inputs)
     model.set_active_adapters(None)
@@ -129,24 +116,40 @@ def test_a_prompt_may_start_from_a_text(adapted, tmp_path):
 # --- who sees whom
 
 
-@pytest.mark.parametrize("model_type", OF_TEXT)
-def test_padding_stays_hidden_beside_prompts(with_prompts, model_type):
-    model = with_prompts(model_type, THREE)
+def see_padding(model_type):
+    return ARCHITECTURES[model_type].prompts_see_padding
+
+
+@pytest.mark.parametrize("model_type", [t for t in OF_TEXT if not see_padding(t)])
+def test_padding_stays_hidden_beside_prompts(with_methods, model_type):
+    model = with_methods(model_type, THREE)
     inputs = inputs_for(model)
     padded = {**inputs, "input_ids": F.pad(inputs["input_ids"], (0, 2), value=5)}
     padded["attention_mask"] = F.pad(torch.ones_like(inputs["input_ids"]), (0, 2))
-    length = output_of(model, inputs).shape[1]
-    first = output_of(model, padded)[:, :length]
-    if not ARCHITECTURES[model_type].prompts_see_padding:
-        alone = output_of(model, inputs)
-        torch.testing.assert_close(first, alone, atol=1e-5, rtol=1e-5)
-        padded["input_ids"][:, -2:] = 7
-        assert torch.equal(output_of(model, padded)[:, :length], first)
+    alone = output_of(model, inputs)
+    first = output_of(model, padded)[:, : alone.shape[1]]
+    torch.testing.assert_close(first, alone, atol=1e-5, rtol=1e-5)
+    padded["input_ids"][:, -2:] = 7
+    assert torch.equal(output_of(model, padded)[:, : alone.shape[1]], first)
+
+
+@pytest.mark.parametrize("model_type", [t for t in OF_TEXT if see_padding(t)])
+@pytest.mark.parametrize("prompt", [THREE, AFTER_FIRST], ids=["first", "after_bos"])
+def test_as_many_first_places_as_prompts_see_padding_where_the_reference_lets_them(
+    with_methods, model_type, prompt
+):
+    model = with_methods(model_type, prompt)
+    inputs = inputs_for(model)
+    inputs["attention_mask"] = F.pad(torch.ones_like(inputs["input_ids"])[:, :-2], (0, 2))
+    attention = model(**inputs, output_attentions=True).attentions[0]
+    seeing = attention[..., -2:].sum(dim=(1, 3)) > 0
+    rows, places = seeing.shape
+    assert seeing.tolist() == [[place < prompt.prompt_length for place in range(places)]] * rows
 
 
 @pytest.mark.parametrize("model_type", ["bert", "llama", "t5"])
-def test_arguments_may_come_by_position(with_prompts, model_type):
-    model = with_prompts(model_type, THREE)
+def test_arguments_may_come_by_position(with_methods, model_type):
+    model = with_methods(model_type, THREE)
     inputs = inputs_for(model)
     mask = torch.ones_like(inputs["input_ids"])
     rest = {key: value for key, value in inputs.items() if key != "input_ids"}
@@ -155,8 +158,8 @@ def test_arguments_may_come_by_position(with_prompts, model_type):
     assert torch.equal(positional, output_of(model, {**inputs, "attention_mask": mask}))
 
 
-def test_only_masks_of_rows_and_tokens_can_be_extended(with_prompts):
-    model = with_prompts("bert", THREE)
+def test_only_masks_of_rows_and_tokens_can_be_extended(with_methods):
+    model = with_methods("bert", THREE)
     mask = torch.ones(3, 1, 7, 7)
     with pytest.raises(InvalidComposition, match=r"not of \[3, 1, 7, 7\]"):
         output_of(model, {**inputs_for(model), "attention_mask": mask})
@@ -166,8 +169,8 @@ def test_only_masks_of_rows_and_tokens_can_be_extended(with_prompts):
 
 
 @pytest.mark.parametrize("model_type", OF_TEXT)
-def test_rows_with_prompts_of_their_own_equal_each_row_alone(with_prompts, model_type):
-    model = with_prompts(model_type, THREE, AFTER_FIRST, SeqBnConfig())
+def test_rows_with_methods_of_their_own_equal_each_row_alone(with_methods, model_type):
+    model = with_methods(model_type, THREE, AFTER_FIRST, SeqBnConfig())
     inputs = inputs_for(model)
     expected = []
     for row, name in enumerate("abc"):
@@ -188,16 +191,16 @@ def roles(model_type):
     return {stack.role for stack in ARCHITECTURES[model_type].stacks}
 
 
-def test_an_image_cannot_have_rows_with_prompts_of_different_lengths(with_prompts):
-    model = with_prompts("vit", THREE, AFTER_FIRST)
+def test_an_image_cannot_have_rows_with_methods_of_different_lengths(with_methods):
+    model = with_methods("vit", THREE, AFTER_FIRST)
     model.set_active_adapters(Parallel("a", "b"))
     with pytest.raises(InvalidComposition, match=r"lengths are \[8, 7\]"):
         output_of(model)
 
 
 @pytest.mark.parametrize("model_type", SAMPLE)
-def test_parallel_prompts_equal_each_alone(with_prompts, model_type):
-    model = with_prompts(model_type, THREE, THREE)
+def test_parallel_prompts_equal_each_alone(with_methods, model_type):
+    model = with_methods(model_type, THREE, THREE)
     expected = []
     for name in "ab":
         model.set_active_adapters(name)
@@ -206,8 +209,8 @@ def test_parallel_prompts_equal_each_alone(with_prompts, model_type):
     torch.testing.assert_close(output_of(model), torch.cat(expected), atol=1e-5, rtol=1e-5)
 
 
-def test_a_later_prompt_of_a_stack_stands_before_the_earlier(with_prompts):
-    model = with_prompts("bert", THREE, PromptTuningConfig(prompt_length=2))
+def test_a_later_prompt_of_a_stack_stands_before_the_earlier(with_methods):
+    model = with_methods("bert", THREE, PromptTuningConfig(prompt_length=2))
     model.set_active_adapters(Stack("a", "b"))
     seen = {}
     model.encoder.register_forward_pre_hook(lambda _, args: seen.update(hidden=args[0]))
@@ -216,8 +219,8 @@ def test_a_later_prompt_of_a_stack_stands_before_the_earlier(with_prompts):
     assert torch.equal(seen["hidden"][:, :5], prompts.expand(3, -1, -1))
 
 
-def test_the_average_of_a_prompt_with_itself_is_that_prompt(with_prompts, tmp_path):
-    model = with_prompts("bert", THREE)
+def test_the_average_of_a_prompt_with_itself_is_that_prompt(with_methods, tmp_path):
+    model = with_methods("bert", THREE)
     alone = output_of(model)
     model.save_adapter(tmp_path, "a")
     model.load_adapter(tmp_path, load_as="b")
@@ -225,8 +228,8 @@ def test_the_average_of_a_prompt_with_itself_is_that_prompt(with_prompts, tmp_pa
     torch.testing.assert_close(output_of(model), alone, atol=1e-6, rtol=1e-6)
 
 
-def test_prompts_have_no_average_over_lengths_and_no_fusion(with_prompts):
-    model = with_prompts("bert", THREE, AFTER_FIRST)
+def test_prompts_have_no_average_over_lengths_and_no_fusion(with_methods):
+    model = with_methods("bert", THREE, AFTER_FIRST)
     model.set_active_adapters(Average("a", "b"))
     with pytest.raises(InvalidComposition, match=r"\[10, 9\]"):
         output_of(model)
@@ -235,8 +238,8 @@ def test_prompts_have_no_average_over_lengths_and_no_fusion(with_prompts):
         output_of(model)
 
 
-def test_a_prompt_may_be_a_part_of_a_union(with_prompts):
-    model = with_prompts("bert", ConfigUnion(THREE, LoRAConfig(r=2)))
+def test_a_prompt_may_be_a_part_of_a_union(with_methods):
+    model = with_methods("bert", ConfigUnion(THREE, LoRAConfig(r=2)))
     assert output_of(model).shape == (3, 10, WIDTH)
 
 
@@ -264,8 +267,8 @@ def test_prompts_leave_without_a_trace_and_are_saved_exactly(
 
 
 @pytest.mark.parametrize("model_type", SAMPLE)
-def test_only_the_prompt_is_trained(with_prompts, model_type):
-    model = with_prompts(model_type, THREE)
+def test_only_the_prompt_is_trained(with_methods, model_type):
+    model = with_methods(model_type, THREE)
     model.train_adapter("a")
     model(**inputs_for(model))[0].square().sum().backward()
     trained = {name for name, p in model.named_parameters() if p.grad is not None}
@@ -274,8 +277,8 @@ def test_only_the_prompt_is_trained(with_prompts, model_type):
 
 
 @pytest.mark.parametrize("model_type", ["bert", "llama"])
-def test_prompts_are_traced_whole(with_prompts, model_type):
-    model = with_prompts(model_type, AFTER_FIRST)
+def test_prompts_are_traced_whole(with_methods, model_type):
+    model = with_methods(model_type, AFTER_FIRST)
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     inputs = inputs_for(model)
     with torch.no_grad():
@@ -284,8 +287,8 @@ def test_prompts_are_traced_whole(with_prompts, model_type):
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "t5"])
-def test_copies_and_pickles_have_prompts_of_their_own(with_prompts, model_type):
-    model = with_prompts(model_type, THREE)
+def test_copies_and_pickles_have_prompts_of_their_own(with_methods, model_type):
+    model = with_methods(model_type, THREE)
     expected = output_of(model)
     copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
     model.delete_adapter("a")
