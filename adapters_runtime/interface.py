@@ -17,6 +17,7 @@ from adapters_runtime.architectures import (
     FusedProjection,
     LayerStack,
     ResidualSite,
+    Role,
 )
 from adapters_runtime.configs import AdapterMethod
 from adapters_runtime.errors import ConfigError, UnsupportedArchitecture
@@ -137,22 +138,31 @@ class AdapterModelInterface:
 
     def _attentions(self) -> Iterator[Attention]:
         fused = None if self.attn_qkv_proj is None else FusedProjection(path=self.attn_qkv_proj)
-        if self.layer_self_attn is None or (fused is None and self.attn_k_proj is None):
+        if fused is None and self.attn_k_proj is None:
             return
-        yield Attention(
-            path=self.layer_self_attn,
-            query=self.attn_q_proj,
-            key=self.attn_k_proj,
-            value=self.attn_v_proj,
-            fused=fused,
-            output=f"{self.layer_self_attn}.{self.attn_o_proj}",
-        )
+        roles: dict[Role, str | None] = {
+            "self": self.layer_self_attn,
+            "cross": self.layer_cross_attn,
+        }
+        for role, path in roles.items():
+            if path is not None:
+                yield Attention(
+                    path=path,
+                    role=role,
+                    query=self.attn_q_proj,
+                    key=self.attn_k_proj,
+                    value=self.attn_v_proj,
+                    fused=fused,
+                    output=f"{path}.{self.attn_o_proj}",
+                )
 
     def _check(self, base: nn.Module) -> None:
         """Raise ConfigError unless each path leads to a module, in the first layer."""
         for name in ("layer_self_attn", "attn_o_proj", "layer_intermediate_proj"):
             self._require(name)
         self._require("layer_output_proj")
+        if self.layer_pre_cross_attn is not None:
+            self._require("layer_cross_attn")
         self._find(base, "model_embeddings")
         layers = self._find(base, "model_layers")
         if not isinstance(layers, nn.ModuleList) or not len(layers):

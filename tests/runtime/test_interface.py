@@ -1,16 +1,19 @@
 """Models described by an interface run the methods that specifications run, with equal outputs."""
 
+import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, BertModel
+from transformers import AutoConfig, AutoModel, BertConfig, BertModel
 
 import adapters_runtime
 from adapters_runtime import AdapterModelInterface, load_model
+from adapters_runtime.configs import BnConfig
 from adapters_runtime.errors import ConfigError, UnsupportedSite
-from tests.support.running import inputs_for, output_of, randomise_adapter
-from tests.support.tiny_models import FIELDS
+from tests.support.running import add_adapters, inputs_for, output_of, randomise_adapter
+from tests.support.tiny_models import AS_DECODER, FIELDS, WIDTH
 
 BERT = AdapterModelInterface(
     adapter_methods=["bottleneck", "lora", "reft", "invertible"],
@@ -47,12 +50,12 @@ LLAMA_LIKE = {
 METHODS = ("seq_bn", "double_seq_bn", "par_bn", "seq_bn_inv", "lora", "loreft")
 
 
-def adapted_output(model, method, interface=None):
+def adapted_output(model, method, interface=None, inputs=None):
     adapters_runtime.init(model, interface=interface)
     torch.manual_seed(1)
     model.add_adapter("a", method, set_active=True)
     randomise_adapter(model, "a")
-    return output_of(model)
+    return output_of(model, inputs)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -60,6 +63,50 @@ def test_bert_by_an_interface_is_bert(bare_models, method):
     """Of two layers: in the reference each would use the last one's norm."""
     expected = adapted_output(bare_models("bert"), method)
     torch.testing.assert_close(adapted_output(bare_models("bert"), method, BERT), expected)
+
+
+EVERY_MAP = "lora[attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]"
+
+
+@pytest.fixture
+def decoder():
+    """A BERT that reads an encoder's states, and what it reads."""
+    torch.manual_seed(0)
+    model = BertModel(BertConfig(**FIELDS["bert"], **AS_DECODER)).eval()
+    return model, {**inputs_for(model), "encoder_hidden_states": torch.randn(3, 5, WIDTH)}
+
+
+@pytest.mark.parametrize("method", [EVERY_MAP, "ia3", "seq_bn", "par_bn", "loreft"])
+def test_a_decoder_by_an_interface_is_adapted_in_its_cross_attention_too(decoder, method):
+    plain, read = decoder
+    by_interface = replace(BERT, layer_cross_attn="crossattention")
+    expected = adapted_output(copy.deepcopy(plain), method, inputs=read)
+    assert not torch.allclose(expected, output_of(plain, read))
+    torch.testing.assert_close(adapted_output(plain, method, by_interface, read), expected)
+
+
+def test_a_bottleneck_stands_after_cross_attention_where_the_interface_says(decoder):
+    by_hand, read = decoder
+    model = copy.deepcopy(by_hand)
+    cross = {"layer_cross_attn": "crossattention", "layer_pre_cross_attn": "crossattention"}
+    adapters_runtime.init(model, interface=replace(BERT, **cross))
+    only = {"mh_adapter": False, "output_adapter": False, "cross_adapter": True}
+    add_adapters(model, {"a": BnConfig(**only, reduction_factor=4, non_linearity="relu")})
+    model.set_active_adapters("a")
+    for i, layer in enumerate(by_hand.encoder.layer):
+        (adapter,) = model.get_adapter("a")[i].values()
+
+        def add(module, args, output, adapter=adapter):
+            return output + adapter.adapter_up(adapter.adapter_down(output))
+
+        layer.crossattention.output.dense.register_forward_hook(add)
+    torch.testing.assert_close(output_of(model, read), output_of(by_hand, read))
+
+
+def test_a_place_before_a_missing_cross_attention_is_refused(bare_models):
+    wrong = replace(BERT, layer_pre_cross_attn="intermediate")
+    with pytest.raises(ConfigError, match="layer_cross_attn"):
+        adapters_runtime.init(bare_models("bert"), interface=wrong)
 
 
 @pytest.fixture
