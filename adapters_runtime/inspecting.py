@@ -52,7 +52,8 @@ class InspectingMethods:
             # Two paths may lead to one module: T5's feed-forward has a gate, or has none.
             for projection in dict.fromkeys(find(module, path) for path in layer.stack.ffn_in):
                 yield layer.index, "intermediate", projection
-            yield layer.index, "output", find(module, layer.stack.ffn_out)
+            if layer.stack.ffn_out is not None:
+                yield layer.index, "output", find(module, layer.stack.ffn_out)
 
     def apply_to_adapter_layers(self, fn: Callable[[int, nn.Module], Any]) -> None:
         """Call `fn(layer, place)` for each place in a layer at which adapters can stand."""

@@ -32,7 +32,7 @@ class AdapterModelInterface:
     """Where the modules of a model are. Paths of `model_*` start at the base model.
 
     Those of `layer_*` start at a layer, those of `attn_*` at the attention. Raises ConfigError for
-    a method that does not exist, and when projections are given together and apart.
+    a method that does not exist, and unless projections are given either together or apart.
     """
 
     adapter_methods: Sequence[str]
@@ -65,7 +65,8 @@ class AdapterModelInterface:
                 f"adapter_methods has {', '.join(unknown)} (there are: "
                 f"{', '.join(AdapterMethod.ALL)})"
             )
-        if self.attn_qkv_proj and (self.attn_q_proj or self.attn_k_proj or self.attn_v_proj):
+        apart = [self.attn_q_proj, self.attn_k_proj, self.attn_v_proj]
+        if any(apart) if self.attn_qkv_proj else not all(apart):
             raise ConfigError("give attn_qkv_proj, or attn_q_proj, attn_k_proj and attn_v_proj")
 
     def to_dict(self) -> dict[str, Any]:
@@ -138,8 +139,6 @@ class AdapterModelInterface:
 
     def _attentions(self) -> Iterator[Attention]:
         fused = None if self.attn_qkv_proj is None else FusedProjection(path=self.attn_qkv_proj)
-        if fused is None and self.attn_k_proj is None:
-            return
         roles: dict[Role, str | None] = {
             "self": self.layer_self_attn,
             "cross": self.layer_cross_attn,

@@ -1,5 +1,6 @@
 """What the runtime knows of each model type, as data; nothing here loads torch."""
 
+from adapters_runtime.architectures.heads import part_widths
 from adapters_runtime.architectures.layers import Layer, fitted, list_layers
 from adapters_runtime.architectures.registry import ARCHITECTURES, get_architecture, register
 from adapters_runtime.architectures.spec import (
@@ -7,6 +8,7 @@ from adapters_runtime.architectures.spec import (
     Attention,
     FusedProjection,
     LayerStack,
+    LoRAField,
     ResidualSite,
     Role,
 )
@@ -18,10 +20,12 @@ __all__ = [
     "FusedProjection",
     "Layer",
     "LayerStack",
+    "LoRAField",
     "ResidualSite",
     "Role",
     "fitted",
     "get_architecture",
     "list_layers",
+    "part_widths",
     "register",
 ]

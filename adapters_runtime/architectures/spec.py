@@ -14,6 +14,7 @@ from typing import Literal
 Role = Literal["self", "encoder", "cross"]
 StackRole = Literal["encoder", "decoder"]
 SiteKey = Literal["mh_adapter", "output_adapter", "cross_adapter"]
+LoRAField = Literal["intermediate_lora", "output_lora"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,10 @@ class FusedProjection:
 
     path: str
     layout: Literal["concat", "per_head"] = "concat"
-    """`concat` is [q|k|v]; `per_head` is [q k v] of head 0, [q k v] of head 1, and so on."""
+    """`concat` is [q|k|v]; `per_head` is [q k v] of head 0, [q k v] of head 1, and so on.
+
+    Where several query heads share a key head (Falcon), all of them stand before it.
+    """
     parts: tuple[str, ...] = ("q", "k", "v")
 
 
@@ -31,7 +35,7 @@ class Attention:
     """One attention module of a layer."""
 
     path: str
-    """The module whose forward calls the attention interface of transformers."""
+    """The module whose forward calls the attention interface of transformers, or attends."""
     role: Role = "self"
     """Prefixes of this module are called `{role}_prefix`."""
     query: str | None = None
@@ -47,6 +51,8 @@ class Attention:
 
     Asked only where `Architecture.attention` is "softmax".
     """
+    dropout: str | None = "dropout"
+    """The module, if any, that drops weights of the attention; asked in the same case."""
     prefixes_saved_as: str | None = None
     """Name of its prefixes in AdapterHub's files, where it is not `{role}_prefix`."""
     needs: str | None = None
@@ -88,18 +94,35 @@ class LayerStack:
     role: StackRole
     sites: tuple[ResidualSite, ...]
     attentions: tuple[Attention, ...]
-    ffn_in: tuple[str, ...]
-    """Every projection from the hidden size to the feed-forward size; gated ones have two."""
-    ffn_out: str
+    ffn_in: tuple[str, ...] = ()
+    """Every projection from the hidden size to the feed-forward size; gated ones have two.
+
+    A mixture of experts has none: each token has its own.
+    """
+    ffn_out: str | None = None
     """The projection back to the hidden size."""
-    lora_intermediate: str
+    lora_intermediate: str | None = None
     """What AdapterHub's LoRA calls "intermediate"."""
-    lora_output: str
+    lora_output: str | None = None
     """What AdapterHub's LoRA calls "output"."""
+    flattens: bool = False
+    """Whether a part of it reads all tokens of a batch as one list, (rows * tokens, width): OPT."""
     saved_path: str | None = None
     """Path of the list in AdapterHub's files, where transformers has renamed it since."""
     saved_names: tuple[tuple[str, str], ...] = ()
     """(path, path in AdapterHub's files) of modules that transformers has renamed since."""
+
+    def lora_map(self, field: LoRAField) -> str | None:
+        """Return the map that a field of LoRA's configuration stands for, where there is one."""
+        return self.lora_intermediate if field == "intermediate_lora" else self.lora_output
+
+    @property
+    def reader(self) -> str:
+        """A linear map that reads the stream: it tells how wide that is."""
+        if self.ffn_in:
+            return self.ffn_in[0]
+        attention = self.attentions[0]
+        return f"{attention.path}.{attention.fused.path if attention.fused else attention.query}"
 
     def saved_as(self, path: str) -> str:
         """Return the path, within a layer, under which AdapterHub's files know a module."""
@@ -161,6 +184,10 @@ class Architecture:
     """The kinds of adapters that may stand here, as `AdapterMethod` has them; None: all."""
     conv1d: bool = False
     """Its projections keep weights as (in, out), as GPT-2's Conv1D does."""
+
+    def allows(self, method: str) -> bool:
+        """Whether adapters of a kind, as `AdapterMethod` has them, may stand here."""
+        return self.methods is None or method in self.methods
 
     def has_place(self, kind: str | None) -> bool:
         """Whether adapters of a kind, as `meaning` calls them, can stand somewhere."""

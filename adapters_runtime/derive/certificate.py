@@ -19,7 +19,9 @@ from adapters_runtime.architectures import (
     fitted,
     list_layers,
 )
-from adapters_runtime.derive.layers import TracedLayer, trace_layer
+from adapters_runtime.configs import AdapterMethod
+from adapters_runtime.derive.entrances import entrance_gap
+from adapters_runtime.derive.layers import TracedLayer, flattened, trace_layer
 from adapters_runtime.derive.projections import Probe, projection_gap
 from adapters_runtime.derive.tracing import Event, Trace, same
 from adapters_runtime.inject.paths import in_features, out_features, path_within
@@ -81,12 +83,19 @@ def _gaps(
         yield f"{path} takes no stream that it gives back in the same shape"
         return
     yield from _residual_gaps(layer, stack)
-    yield from _feed_forward_gaps(layer, stack)
-    if architecture.attention == "interface":
-        for attention in stack.attentions:
-            gap = projection_gap(layer, attention, probe, f"{path}.{attention.path}")
-            if gap is not None:
-                yield gap
+    if stack.ffn_out is not None:
+        yield from _feed_forward_gaps(layer, stack, stack.ffn_out)
+    flat = flattened(layer, stack)
+    if bool(flat) != stack.flattens:
+        yield f"{path}: {', '.join(flat) or 'nothing'} reads the tokens of a batch as one list"
+    prefixed = architecture.allows(AdapterMethod.prefix_tuning)
+    for attention in stack.attentions:
+        name = f"{path}.{attention.path}"
+        gap = projection_gap(layer, attention, probe, name)
+        if gap is None and architecture.attention == "softmax":
+            gap = entrance_gap(layer, attention, probe, name) if prefixed else None
+        if gap is not None:
+            yield gap
 
 
 def _residual_gaps(layer: TracedLayer, stack: LayerStack) -> Iterator[str]:
@@ -134,16 +143,16 @@ def _completed(layer: TracedLayer, site: ResidualSite, r: Tensor, h: Tensor) -> 
     return r + norm.forward(h) if site.sandwich else norm.forward(r + h)  # type: ignore[no-any-return]
 
 
-def _feed_forward_gaps(layer: TracedLayer, stack: LayerStack) -> Iterator[str]:
+def _feed_forward_gaps(layer: TracedLayer, stack: LayerStack, output: str) -> Iterator[str]:
     """The maps of the feed-forward block are called in their order, and their widths fit."""
     width = layer.stream.shape[-1]
     called: dict[nn.Module, Event] = {e.module: e for e in layer.outputs}
-    out = layer.module.get_submodule(stack.ffn_out)
+    out = layer.module.get_submodule(output)
     for path in stack.ffn_in:
         module = layer.module.get_submodule(path_within(layer.module, path))
         if in_features(module) != width or module not in called:
             yield f"{layer.path}.{path} does not read the stream"
         elif out not in called or called[module].time > called[out].time:
-            yield f"{layer.path}.{path} is not called before {stack.ffn_out}"
+            yield f"{layer.path}.{path} is not called before {output}"
     if out_features(out) != width:
-        yield f"{layer.path}.{stack.ffn_out} does not give the stream's width"
+        yield f"{layer.path}.{output} does not give the stream's width"

@@ -1,8 +1,8 @@
 """A specification for a model of any type, from one forward pass of a small copy."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,8 +20,9 @@ from adapters_runtime.architectures.spec import SiteKey, StackRole
 from adapters_runtime.configs import AdapterMethod, EmbeddingRowsConfig
 from adapters_runtime.derive import surroundings
 from adapters_runtime.derive.certificate import Certificate, certify
+from adapters_runtime.derive.entrances import admits_prefixes, with_entrance
 from adapters_runtime.derive.inputs import example_inputs, with_another_end
-from adapters_runtime.derive.layers import TracedLayer, traced_stacks
+from adapters_runtime.derive.layers import TracedLayer, flattened, traced_stacks
 from adapters_runtime.derive.matching import Block, find_blocks
 from adapters_runtime.derive.projections import Probe, describe_attention
 from adapters_runtime.derive.shrinking import shrink
@@ -76,7 +77,9 @@ def make_specimen(base_class: type[Any], config: PreTrainedConfig) -> Specimen:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         small = shrink(deepcopy(config))
-        model = base_class._from_config(small, attn_implementation="eager")  # noqa: SLF001  (public in name only for Auto classes)
+        model = base_class._from_config(  # noqa: SLF001  (public in name only for Auto classes)
+            small, attn_implementation="eager", experts_implementation="eager"
+        )
         model = model.to(torch.float64).eval()
         with torch.no_grad():
             for parameter in model.parameters():
@@ -85,7 +88,8 @@ def make_specimen(base_class: type[Any], config: PreTrainedConfig) -> Specimen:
         inputs = example_inputs(model, model.config)
         trace = record(model, inputs)
         changed = record(model, with_another_end(inputs))
-    return Specimen(model, model.config, trace, changed, Probe(model, inputs, trace.attended))
+    probe = Probe(model, inputs, trace.attended, changed.attended)
+    return Specimen(model, model.config, trace, changed, probe)
 
 
 def derive(base_class: type[Any], config: PreTrainedConfig) -> Derivation:
@@ -116,21 +120,36 @@ def describe(specimen: Specimen) -> Architecture:
     stream = surroundings.embedding_output(first, lookups)
     if stream is None:
         raise Incomplete(f"no module gives what enters {first.path}")
+    described = tuple(_stack(path, layers, specimen) for path, layers in stacks.items())
     return Architecture(
         model_type=specimen.config.model_type,
         base_prefix=model.base_model_prefix,
-        stacks=tuple(_stack(path, layers, specimen) for path, layers in stacks.items()),
+        stacks=described,
         embedding_output=stream,
         token_embedding=token,
         token_lookups=() if lookups == [token] else tuple(lookups),
         embedding_parameters=tuple(surroundings.embedding_prefixes(model, stacks.values())),
         pooler_parameters=tuple(surroundings.pooler_prefixes(model, specimen.trace)),
-        attention="interface",
+        attention="softmax" if any(c.written for c in specimen.trace.attended) else "interface",
         ties_output=bool(getattr(specimen.config, "tie_word_embeddings", True)),
         prompts=None,
-        methods=METHODS,
+        methods=_methods(described, stacks, specimen.probe),
         conv1d=any(type(module).__name__ == "Conv1D" for module in model.modules()),
     )
+
+
+def _methods(
+    described: Sequence[LayerStack],
+    stacks: Mapping[str, Sequence[TracedLayer]],
+    probe: Probe,
+) -> tuple[str, ...]:
+    """Return the kinds that can stand everywhere they are meant to."""
+    enter = all(
+        admits_prefixes(stacks[stack.path][0], attention, probe)
+        for stack in described
+        for attention in stack.attentions
+    )
+    return METHODS if enter else tuple(m for m in METHODS if m != AdapterMethod.prefix_tuning)
 
 
 def _stack(path: str, layers: Sequence[TracedLayer], specimen: Specimen) -> LayerStack:
@@ -140,16 +159,17 @@ def _stack(path: str, layers: Sequence[TracedLayer], specimen: Specimen) -> Laye
         raise Incomplete(f"no sums r + h of tensors inside {layer.path} make up what it gives")
     role = _role(layers, specimen)
     maps = _feed_forward(layer, blocks)
-    return LayerStack(
+    found = LayerStack(
         path=path,
         role=role,
         sites=tuple(_sites(layer, blocks)),
         attentions=tuple(_attentions(layer, role, specimen)),
         ffn_in=maps[:-1],
-        ffn_out=maps[-1],
-        lora_intermediate=maps[-2],
-        lora_output=maps[-1],
+        ffn_out=maps[-1] if maps else None,
+        lora_intermediate=maps[-2] if maps else None,
+        lora_output=maps[-1] if maps else None,
     )
+    return replace(found, flattens=bool(flattened(layer, found)))
 
 
 def _role(layers: Sequence[TracedLayer], specimen: Specimen) -> StackRole:
@@ -193,15 +213,21 @@ def _key(attended: Sequence[Attended]) -> SiteKey:
 
 def _attentions(layer: TracedLayer, role: StackRole, specimen: Specimen) -> Iterator[Attention]:
     if not layer.attended:
-        raise Incomplete(f"{layer.path} does not compute attention by transformers' interface")
-    for call in layer.attended:
+        raise Incomplete(
+            f"{layer.path} computes no attention by transformers' interface, and none by a softmax "
+            "between products"
+        )
+    first: dict[nn.Module, Attended] = {}
+    for call in layer.attended:  # a module that attends twice has one set of maps
+        first.setdefault(call.module, call)
+    for call in first.values():
         found = describe_attention(
             layer, call, _attention_role(call, role, specimen), specimen.probe
         )
         if found is None:
             name = layer.path_of(call.module)
             raise Incomplete(f"no linear maps make query, key and value of {layer.path}.{name}")
-        yield found
+        yield with_entrance(layer, found, specimen.probe)
 
 
 def _attention_role(call: Attended, role: StackRole, specimen: Specimen) -> Role:
@@ -211,13 +237,24 @@ def _attention_role(call: Attended, role: StackRole, specimen: Specimen) -> Role
 
 
 def _feed_forward(layer: TracedLayer, blocks: Sequence[Block]) -> tuple[str, ...]:
-    """Return the maps into the feed-forward width, and the one back, as they are called."""
+    """Return the maps into the feed-forward width, and the one back, as they are called.
+
+    Nothing where a block has others as well: experts, of which each token has its own.
+    """
     width = layer.stream.shape[-1]
     for _block, start, end in _windows(layer, blocks):
         if any(start < call.time < end for call in layer.attended):
             continue
         linears = layer.linears(start, end)
-        into = [e.path for e in linears[:-1] if in_features(e.module) == width]
-        if into and out_features(linears[-1].module) == width:
-            return (*into, linears[-1].path)
-    raise Incomplete(f"{layer.path} has no feed-forward block of linear maps")
+        if len(linears) > 1 and _lead_there_and_back([e.module for e in linears], width):
+            return tuple(e.path for e in linears)
+    return ()
+
+
+def _lead_there_and_back(maps: Sequence[nn.Module], width: int) -> bool:
+    """Return whether all maps but the last lead from a width to that from which the last leads."""
+    *into, out = maps
+    inner = in_features(out)
+    return out_features(out) == width and all(
+        in_features(each) == width and out_features(each) % inner == 0 for each in into
+    )

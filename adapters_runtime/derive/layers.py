@@ -7,14 +7,9 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
+from adapters_runtime.architectures import LayerStack
+from adapters_runtime.derive.linear_maps import is_linear
 from adapters_runtime.derive.tracing import Attended, Event, Trace
-
-
-def is_linear(module: nn.Module) -> bool:
-    """Return whether a module is one linear map, as (in, out) too, which GPT-2 calls Conv1D."""
-    weight = getattr(module, "weight", None)
-    named = type(module).__name__ in ("Linear", "Conv1D")
-    return (named or isinstance(module, nn.Linear)) and isinstance(weight, Tensor)
 
 
 @dataclass(frozen=True)
@@ -40,10 +35,22 @@ class TracedLayer:
         """All events of modules inside, with paths relative to the layer."""
         root = f"{self.path}."
         return [
-            event._replace(path=event.path.removeprefix(root))
+            event._replace(path=event.path.removeprefix(root), tensor=self._by_rows(event.tensor))
             for event in self.trace.events
             if event.path.startswith(root) and self.enters.time < event.time < self.leaves.time
         ]
+
+    def _by_rows(self, tensor: Tensor) -> Tensor:
+        """Return a tensor of a list of tokens as one of rows of tokens."""
+        return tensor.unflatten(0, self.stream.shape[:-1]) if self._is_list(tensor) else tensor
+
+    def _is_list(self, tensor: Tensor) -> bool:
+        return tensor.dim() == 2 and tensor.shape[0] == self.stream[..., 0].numel()
+
+    def flattens(self, path: str) -> bool:
+        """Return whether the map at a path reads the tokens of all rows as one list."""
+        whole = f"{self.path}.{path}"
+        return any(e.path == whole and self._is_list(e.tensor) for e in self.trace.events)
 
     @cached_property
     def inputs(self) -> list[Event]:
@@ -78,6 +85,14 @@ def trace_layer(trace: Trace, path: str, module: nn.Module) -> TracedLayer | Non
     if enters is None or leaves is None or enters.tensor.shape != leaves.tensor.shape:
         return None
     return TracedLayer(path, module, enters, leaves, trace)
+
+
+def flattened(layer: TracedLayer, stack: LayerStack) -> list[str]:
+    """Return the places of a stack at which its layer has the tokens of all rows as one list."""
+    residual = [path.partition(":")[2] for site in stack.sites for path in site.residual]
+    maps = () if stack.ffn_out is None else (*stack.ffn_in, stack.ffn_out)
+    places = (*maps, *(site.out for site in stack.sites), *residual)
+    return [path for path in dict.fromkeys(places) if layer.flattens(path)]
 
 
 def traced_stacks(model: nn.Module, trace: Trace) -> dict[str, list[TracedLayer]]:

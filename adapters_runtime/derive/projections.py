@@ -1,16 +1,18 @@
 """Which linear maps make queries, keys and values: change one, and see which of these change."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from adapters_runtime.architectures import Attention, FusedProjection, Role
-from adapters_runtime.derive.layers import TracedLayer, is_linear
+from adapters_runtime.derive.layers import TracedLayer
+from adapters_runtime.derive.linear_maps import is_linear
 from adapters_runtime.derive.tracing import Attended, attended_with, same
 from adapters_runtime.inject.paths import out_features
+from adapters_runtime.inject.placed import config_at, fused_widths, groups_of
 
 Layout = Literal["concat", "per_head"]
 PARTS = "qkv"
@@ -23,6 +25,8 @@ class Probe:
     model: nn.Module
     inputs: dict[str, Any]
     plain: Sequence[Attended]
+    other: Sequence[Attended] = ()
+    """Those of a pass in which what is read differs in its end."""
 
     def changed(
         self, attention: nn.Module, linear: nn.Module, channels: Tensor | None = None
@@ -30,8 +34,10 @@ class Probe:
         """Return which of q, k and v an attention sees changed; `channels` are of the output."""
         calls = attended_with(self.model, self.inputs, linear, _disturbance(channels))
         before = next(call for call in self.plain if call.module is attention)
-        after = next(call for call in calls if call.module is attention)
-        pairs = zip(PARTS, before[2:], after[2:], strict=True)
+        after = next((call for call in calls if call.module is attention), None)
+        if after is None:
+            return "nothing that can be seen"
+        pairs = zip(PARTS, before.parts, after.parts, strict=True)
         return "".join(part for part, a, b in pairs if not same(a, b))
 
 
@@ -68,60 +74,63 @@ def describe_attention(
         )
     if PARTS not in maps:
         return None
-    layout = _layout(call.module, call.module.get_submodule(maps[PARTS]), probe)
-    if layout is None:
-        return None
-    fused = FusedProjection(path=maps[PARTS], layout=layout)
-    return Attention(path=path, role=role, fused=fused, output=output.path)
+    whole = Attention(path=path, role=role, output=output.path)
+    fused = _layout(layer, whole, maps[PARTS], probe)
+    return None if fused is None else replace(whole, fused=fused)
 
 
-def _layout(attention: nn.Module, linear: nn.Module, probe: Probe) -> Layout | None:
-    """Return the order in which a fused map gives its parts; None if it is none we know."""
+def _layout(
+    layer: TracedLayer, attention: Attention, path: str, probe: Probe
+) -> FusedProjection | None:
+    """Return a fused map with the order in which it gives its parts; None if it is none we know."""
     for layout in get_args(Layout):
-        if all(
-            probe.changed(attention, linear, channels) == part
-            for part, channels in _channels(attention, linear, layout)
-        ):
-            return layout  # type: ignore[no-any-return]
+        fused = FusedProjection(path=path, layout=layout)
+        if _fused_gap(layer, replace(attention, fused=fused), probe, path) is None:
+            return fused
     return None
 
 
-def _channels(
-    attention: nn.Module, linear: nn.Module, layout: Layout
-) -> Iterator[tuple[str, Tensor]]:
-    """Yield each part and the mask of its channels, counted as the runtime places adapters."""
-    config = attention.config.get_text_config()  # type: ignore[union-attr, operator]
-    heads = config.num_attention_heads
-    key_heads = getattr(config, "num_key_value_heads", None) or heads
-    width = out_features(linear) // (heads + 2 * key_heads)
-    counts = torch.tensor([heads, key_heads, key_heads])
-    owner = torch.arange(3).repeat_interleave(counts * width)
-    if layout == "per_head":
-        owner = torch.arange(3).repeat_interleave(width).repeat(heads)
-    if len(owner) == out_features(linear):
-        yield from ((part, owner == index) for index, part in enumerate(PARTS))
-    else:
-        yield PARTS[0], torch.zeros(out_features(linear), dtype=torch.bool)
+def _fused_gap(layer: TracedLayer, attention: Attention, probe: Probe, name: str) -> str | None:
+    assert attention.fused is not None
+    module = layer.module.get_submodule(attention.path)
+    linear = module.get_submodule(attention.fused.path)
+    owners = _owners(layer, attention, probe.model)
+    if owners is None:
+        return f"{name} gives features that heads do not share evenly"
+    for index, part in enumerate(attention.fused.parts):
+        changed = probe.changed(module, linear, owners == index)
+        if changed != part:
+            return f"{name} has {changed or 'nothing'} where {part} should be"
+    return None
+
+
+def _owners(layer: TracedLayer, attention: Attention, model: nn.Module) -> Tensor | None:
+    """Return the part that each channel of a fused map belongs to, as the runtime counts them."""
+    assert attention.fused is not None
+    config = config_at(model, layer.path)
+    widths = fused_widths(layer.module, attention, config)
+    if widths is None:
+        return None
+    groups = groups_of(attention.fused, widths, config.num_attention_heads)
+    counts = torch.tensor(list(widths.values())) // groups
+    return torch.arange(len(counts)).repeat_interleave(counts).repeat(groups)
 
 
 def projection_gap(layer: TracedLayer, attention: Attention, probe: Probe, name: str) -> str | None:
     """Return what is wrong with an attention of a specification in one layer; None if nothing."""
     module = layer.module.get_submodule(attention.path)
-    if not any(call.module is module for call in probe.plain):
-        return f"{name} does not call the attention interface"
+    call = next((call for call in probe.plain if call.module is module), None)
+    if call is None:
+        return f"{name} does not call the attention interface, and is not seen to attend"
     for part, path in zip(PARTS, (attention.query, attention.key, attention.value), strict=True):
         if path is not None:
             changed = probe.changed(module, module.get_submodule(path))
             if changed != part:
                 return f"{name}.{path} makes {changed or 'nothing'} and not {part}"
-    if (fused := attention.fused) is None:
-        key = next(call.key for call in probe.plain if call.module is module)
-        if key.shape[1] * key.shape[3] != out_features(module.get_submodule(str(attention.key))):
-            return f"{name}.{attention.key} gives keys of another width than attention reads"
-        return None
-    linear = module.get_submodule(fused.path)
-    for part, channels in _channels(module, linear, fused.layout):
-        changed = probe.changed(module, linear, channels)
-        if changed != part:
-            return f"{name}.{fused.path} has {changed or 'nothing'} where {part} should be"
+    if attention.fused is not None:
+        return _fused_gap(layer, attention, probe, f"{name}.{attention.fused.path}")
+    if call.key.shape[1] * call.key.shape[3] != out_features(
+        module.get_submodule(str(attention.key))
+    ):
+        return f"{name}.{attention.key} gives keys of another width than attention reads"
     return None

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from adapters_runtime.derive.inputs import ROWS
+from adapters_runtime.derive.written_out import Watch, WrittenOut
 from adapters_runtime.inject.attention import configs_of, eager_function
 
 PROBE = "adapters_probe"
@@ -36,13 +38,19 @@ class Event(NamedTuple):
 
 
 class Attended(NamedTuple):
-    """One call of the attention function: (batch, heads, length, head width) each."""
+    """One attention: queries, keys and values, (batch, heads, length, head width) each."""
 
     time: int
     module: nn.Module
     query: Tensor
     key: Tensor
     value: Tensor
+    written: WrittenOut | None = None
+    """What else was seen of an attention that does not call transformers' interface."""
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.query, self.key, self.value
 
 
 @dataclass
@@ -61,8 +69,15 @@ class Trace:
         if isinstance(value, Tensor):
             self.events.append(Event(self.time(), path, module, value.detach().clone(), after))
 
-    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> None:
-        self.attended.append(Attended(self.time(), module, query, key, value))
+    def attend(
+        self,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        written: WrittenOut | None = None,
+    ) -> None:
+        self.attended.append(Attended(self.time(), module, query, key, value, written))
 
 
 def record(model: nn.Module, inputs: dict[str, Any]) -> Trace:
@@ -97,18 +112,40 @@ def probing(model: nn.Module, trace: Trace) -> Iterator[None]:
     """Let a model's attentions report to the trace what they are called with."""
     configs = list(configs_of(model))
     before = [config._attn_implementation for config in configs]  # noqa: SLF001  (no public name)
-    token = _running.set(trace)
     try:
         for config in configs:
             config._attn_implementation = PROBE  # noqa: SLF001
-        yield
+        with _following(model) as running, Watch(running, trace.attend, ROWS) as watch:
+            token = _running.set((trace, watch))
+            try:
+                yield
+            finally:
+                _running.reset(token)
     finally:
-        _running.reset(token)
         for config, name in zip(configs, before, strict=True):
             config._attn_implementation = name  # noqa: SLF001
 
 
-_running: ContextVar[Trace] = ContextVar("trace")
+_running: ContextVar[tuple[Trace, Watch]] = ContextVar("trace")
+
+
+@contextmanager
+def _following(model: nn.Module) -> Iterator[list[nn.Module]]:
+    """Give the list of the modules whose forward runs, as it changes."""
+    running: list[nn.Module] = []
+
+    def enter(module: nn.Module, _args: tuple[Any, ...]) -> None:
+        running.append(module)
+
+    def leave(_module: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:
+        running.pop()
+
+    with ExitStack() as hooks:
+        for path, module in model.named_modules():
+            if path:
+                hooks.callback(module.register_forward_pre_hook(enter).remove)
+                hooks.callback(module.register_forward_hook(leave, always_call=True).remove)
+        yield running
 
 
 def _listen(trace: Trace, path: str, module: nn.Module) -> Iterator[Any]:
@@ -132,10 +169,15 @@ def _first(outputs: Any) -> Tensor | None:
 def _attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
 ) -> Any:
-    _running.get().attend(module, query, key, value)
+    trace, watch = _running.get()
+    trace.attend(module, query, key, value)
     eager = eager_function(module)
     assert eager is not None
-    return eager(module, query, key, value, *args, **kwargs)
+    watch.elsewhere = True
+    try:
+        return eager(module, query, key, value, *args, **kwargs)
+    finally:
+        watch.elsewhere = False
 
 
 ALL_ATTENTION_FUNCTIONS.register(PROBE, _attend)

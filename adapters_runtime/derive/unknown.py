@@ -67,4 +67,5 @@ def _summary(stack: LayerStack) -> str:
     sites = ", ".join(f"{site.key} at {site.out}" for site in stack.sites)
     attentions = ", ".join(attention.path for attention in stack.attentions)
     into = " and ".join(stack.ffn_in)
-    return f"{stack.path} with {sites}, attention in {attentions}, {into} to {stack.ffn_out}"
+    maps = f"{into} to {stack.ffn_out}" if into else "no map of the feed-forward block by itself"
+    return f"{stack.path} with {sites}, attention in {attentions}, {maps}"

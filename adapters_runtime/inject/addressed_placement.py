@@ -15,6 +15,7 @@ from adapters_runtime.configs import AdapterConfig
 from adapters_runtime.context import Activations
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.inject.addressed_point import POINTS, AddressedPoint
+from adapters_runtime.inject.flattened import unflatten
 
 
 class Addresses:
@@ -40,7 +41,7 @@ class Addresses:
                     twins = [
                         twin for twin in self._holders(module) if self.find(twin) is not module
                     ]
-                    yield kind(path, self._layer(path), activations, module, twins)
+                    yield self._point(kind, path, activations, module, twins)
 
     def find(self, path: str) -> nn.Module:
         for root in (self.base, self.model):
@@ -50,9 +51,20 @@ class Addresses:
                 continue
         raise ConfigError(f"{type(self.model).__name__} has no module {path!r}")
 
-    def _layer(self, path: str) -> int | None:
-        inside = (layer.index for layer in self._layers if path.startswith(f"{layer.path}."))
-        return next(inside, None)
+    def _point(
+        self,
+        kind: type[AddressedPoint],
+        path: str,
+        activations: Activations,
+        module: nn.Module,
+        twins: Sequence[str],
+    ) -> AddressedPoint:
+        inside = (layer for layer in self._layers if path.startswith(f"{layer.path}."))
+        layer = next(inside, None)
+        point = kind(path, None if layer is None else layer.index, activations, module, twins)
+        if layer is not None and layer.stack.flattens:
+            unflatten(point, self.base.get_submodule(layer.path))
+        return point
 
     @cached_property
     def _layers(self) -> tuple[Layer, ...]:

@@ -13,6 +13,7 @@ from adapters_runtime.configs import (
     AdapterFusionConfig,
     AdapterMethod,
     LayeredConfig,
+    LoRAConfig,
     parts_of,
 )
 from adapters_runtime.context import Activation, Activations
@@ -33,6 +34,7 @@ from adapters_runtime.inject.point import Outside, Point
 from adapters_runtime.inject.stream_point import InvertiblePoint, RowsPoint
 from adapters_runtime.inject.token_tables import TokenTables
 from adapters_runtime.rows import BASE
+from adapters_runtime.shapes.linear import require_maps
 
 P = TypeVar("P", bound=Point)
 
@@ -113,6 +115,8 @@ class AdapterBank(nn.Module):
         for kind in AdapterMethod.get_from_config(part):
             if allowed is not None and kind not in allowed:
                 raise UnsupportedSite(self.architecture.model_type, kind, allowed)
+        if isinstance(part, LoRAConfig):
+            require_maps(self.architecture, part)
         addresses = Addresses(self.base.module, self.model.module, self.architecture)
         known = list(self.of_type(AddressedPoint))
         for point in addresses.new_points(part, known, self.activations):
@@ -252,4 +256,4 @@ def bank_of(model: nn.Module) -> AdapterBank:
 def base_of(model: nn.Module) -> nn.Module:
     base = getattr(model, "base_model", model)
     assert isinstance(base, nn.Module)
-    return base
+    return base if base is model else base_of(base)  # DPR's encoder is a head around a BERT

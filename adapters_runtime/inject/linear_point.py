@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from adapters_runtime.architectures import FusedProjection
 from adapters_runtime.composition import (
     Average,
     Child,
@@ -70,16 +69,16 @@ class LinearPoint(Point, Place[LinearState]):
         activations: Activations,
         module: nn.Module,
         location: Location,
-        fused: FusedProjection | None = None,
         widths: Sequence[int] = (),
-        heads: int = 1,
+        groups: int = 1,
     ) -> None:
         super().__init__(path, layer, activations)
         self.host = Outside(module)
         self.location = location
         self.transposed = not hasattr(module, "out_features")  # Conv1D keeps (in, out)
         self.widths = list(widths) or [out_features(module)]
-        self.heads = heads if fused is not None and fused.layout == "per_head" else 1
+        self.groups = groups
+        """How many times the output has all its parts, one after the other: once for a head."""
         self.parts: dict[str, list[int]] = {}
         """Adapter -> which parts of the output it adapts."""
         self.merged: str | None = None
@@ -280,19 +279,19 @@ class LinearPoint(Point, Place[LinearState]):
 
     def split(self, tensor: Tensor, dim: int) -> list[Tensor]:
         """Cut a dimension of output features into parts: [q | k | v], or interleaved by head."""
-        if self.heads == 1:
+        if self.groups == 1:
             return list(tensor.split(self.widths, dim))
         dim %= tensor.dim()
-        by_head = tensor.unflatten(dim, (self.heads, -1))
-        sizes = [width // self.heads for width in self.widths]
+        by_head = tensor.unflatten(dim, (self.groups, -1))
+        sizes = [width // self.groups for width in self.widths]
         return [part.flatten(dim, dim + 1) for part in by_head.split(sizes, dim + 1)]
 
     def unsplit(self, parts: Sequence[Tensor], dim: int) -> Tensor:
         """Undo `split`."""
-        if self.heads == 1:
+        if self.groups == 1:
             return torch.cat(list(parts), dim)
         dim %= parts[0].dim()
-        by_head = [part.unflatten(dim, (self.heads, -1)) for part in parts]
+        by_head = [part.unflatten(dim, (self.groups, -1)) for part in parts]
         return torch.cat(by_head, dim + 1).flatten(dim, dim + 1)
 
     def rows(self, parts: Sequence[int], name: str) -> Tensor | None:
@@ -405,6 +404,6 @@ class AdaptOutput:
         if setup is None:
             return None
         # Factors in float32 would widen what autocast has narrowed.
-        own = may_overwrite(output, module, self) and self.point.heads == 1 and reads_once(setup)
+        own = may_overwrite(output, module, self) and self.point.groups == 1 and reads_once(setup)
         state = LinearState(args[0], output, own)
         return evaluate(self.point, setup, state).y.to(output.dtype)

@@ -1,6 +1,7 @@
 """The points of a model, as its architecture's specification places them."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 from torch import nn
 
@@ -8,13 +9,16 @@ from adapters_runtime.architectures import (
     Architecture,
     Attention,
     FusedProjection,
+    LoRAField,
     list_layers,
 )
+from adapters_runtime.configs import AdapterMethod
 from adapters_runtime.context import Activations
 from adapters_runtime.inject.bottleneck_point import BottleneckPoint, residual_hooks
+from adapters_runtime.inject.flattened import unflatten
 from adapters_runtime.inject.linear_point import LinearPoint, Location
-from adapters_runtime.inject.paths import find, in_features, out_features
-from adapters_runtime.inject.placed import PlacedLayer
+from adapters_runtime.inject.paths import find, in_features
+from adapters_runtime.inject.placed import PlacedLayer, groups_of
 from adapters_runtime.inject.point import Point
 from adapters_runtime.inject.positions import PositionPoint
 from adapters_runtime.inject.prefix_placement import prefix_points
@@ -34,7 +38,8 @@ def place(base: nn.Module, architecture: Architecture, activations: Activations)
     layers = [PlacedLayer(layer, base) for layer in list_layers(architecture, parameters)]
     for layer in layers:
         points += _layer_points(layer, activations)
-    points += prefix_points(base, architecture, layers, activations)
+    if architecture.allows(AdapterMethod.prefix_tuning):
+        points += prefix_points(base, architecture, layers, activations)
     points.append(PositionPoint(base, architecture, activations))
     points += reft_points(base, architecture, layers, activations)
     bottlenecks = [point for point in points if isinstance(point, BottleneckPoint)]
@@ -79,21 +84,25 @@ def _layer_points(layer: PlacedLayer, activations: Activations) -> Iterator[Poin
     yield from _bottlenecks(layer, activations)
     for attention in layer.stack.attentions:
         yield from _projections(layer, attention, activations)
-    for field, path in (
-        ("intermediate_lora", layer.stack.lora_intermediate),
-        ("output_lora", layer.stack.lora_output),
-    ):
-        yield _linear(layer, path, Location(field), activations)
+    for field in get_args(LoRAField):
+        path = layer.stack.lora_map(field)
+        if path is not None:
+            point = _linear(layer, path, Location(field), activations)
+            if layer.stack.flattens:
+                unflatten(point, layer.module)
+            yield point
 
 
 def _bottlenecks(layer: PlacedLayer, activations: Activations) -> Iterator[Point]:
-    width = in_features(layer.find(layer.stack.ffn_in[0]))
+    width = in_features(layer.find(layer.stack.reader))
     for site in layer.stack.sites:
         norm = None if site.norm is None else layer.find(site.norm)
         path = f"{layer.saved_path}.{site.saved_as}"
         point = BottleneckPoint(path, layer.index, activations, site, width, norm)
         captured = [layer.find(residual.partition(":")[2]) for residual in site.residual]
         point.hooks = residual_hooks(point, captured, layer.find(site.out))
+        if layer.stack.flattens:
+            unflatten(point, layer.module)
         yield point
 
 
@@ -110,7 +119,7 @@ def _projections(
             location = Location("selfattn_lora", (matrix,), last)
             yield _linear(layer, f"{attention.path}.{projection}", location, activations)
     if attention.fused is not None:
-        yield _fused(layer, attention.path, attention.fused, activations)
+        yield _fused(layer, attention, attention.fused, activations)
 
 
 def _linear(
@@ -121,15 +130,18 @@ def _linear(
 
 
 def _fused(
-    layer: PlacedLayer, attention: str, fused: FusedProjection, activations: Activations
+    layer: PlacedLayer, attention: Attention, fused: FusedProjection, activations: Activations
 ) -> LinearPoint:
-    path = f"{attention}.{fused.path}"
-    module = layer.find(path)
-    heads = layer.config.num_attention_heads
-    key_heads = getattr(layer.config, "num_key_value_heads", None) or heads
-    head_width = out_features(module) // (heads + 2 * key_heads)
-    widths = [(heads if part == "q" else key_heads) * head_width for part in fused.parts]
+    path = f"{attention.path}.{fused.path}"
+    widths = layer.part_widths(attention)
+    groups = groups_of(fused, widths, layer.config.num_attention_heads)
     location = Location("selfattn_lora", fused.parts)
     return LinearPoint(
-        layer.saved_as(path), layer.index, activations, module, location, fused, widths, heads
+        layer.saved_as(path),
+        layer.index,
+        activations,
+        layer.find(path),
+        location,
+        list(widths.values()),
+        groups,
     )

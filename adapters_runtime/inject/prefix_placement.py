@@ -43,7 +43,7 @@ def prefix_points(
 def _point(layer: PlacedLayer, attention: Attention, activations: Activations) -> PrefixPoint:
     field = f"{attention.role}_prefix"
     widths = Widths(
-        field, _key_width(layer, attention), in_features(layer.find(layer.stack.ffn_in[0]))
+        field, _key_width(layer, attention), in_features(layer.find(layer.stack.reader))
     )
     path = f"{layer.saved_as(attention.path)}.prefix_tuning"
     location = attention.prefixes_saved_as or field
@@ -53,10 +53,7 @@ def _point(layer: PlacedLayer, attention: Attention, activations: Activations) -
 def _key_width(layer: PlacedLayer, attention: Attention) -> int:
     if attention.fused is None:
         return out_features(layer.find(f"{attention.path}.{attention.key}"))
-    width = out_features(layer.find(f"{attention.path}.{attention.fused.path}"))
-    heads = layer.config.num_attention_heads
-    key_heads = getattr(layer.config, "num_key_value_heads", None) or heads
-    return int(width // (heads + 2 * key_heads) * key_heads)
+    return layer.part_widths(attention)["k"]
 
 
 def _entrance(
@@ -70,7 +67,7 @@ def _entrance(
     way_in = _way_in(architecture, module)
     if way_in == "softmax":
         output = layer.find(attention.output)
-        return enter_by_softmax(point, module, output, scaled_query=attention.scaled_query)
+        return enter_by_softmax(point, module, output, attention)
     if way_in == "wrapped":
         return enter_by_wrapping(point, module)
     return enter_by_interface(point, module, _bias(architecture, layers, layer, attention))

@@ -186,7 +186,7 @@ def reft_points(
             hook = Hook(Outside(module), NoteGiven(cell, module), pre=True)
             around[path] = cell, WhileAny(hook)
         cell, attachment = around[path]
-        width = in_features(layer.find(layer.stack.ffn_in[0]))
+        width = in_features(layer.find(layer.stack.reader))
         point = ReftPoint(layer.saved_path, layer.index, activations, width, cell)
         point.hooks = [Hook(Outside(layer.module), EditOutput(point)), attachment]
         yield point

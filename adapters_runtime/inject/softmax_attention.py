@@ -1,4 +1,4 @@
-"""Prefixes in attentions that compute all by themselves: DeBERTa's, MPNet's.
+"""Prefixes in attentions that compute all by themselves: DeBERTa's, MPNet's, BLOOM's.
 
 Softmax over the scores of prefixes and tokens is all that must be done in one piece:
 
@@ -16,29 +16,39 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from adapters_runtime.architectures import Attention
 from adapters_runtime.errors import UnsupportedAttention
 from adapters_runtime.inject.cell import Cell
+from adapters_runtime.inject.paths import find
 from adapters_runtime.inject.point import Attachment, Hook, Outside
 from adapters_runtime.inject.prefix_point import CaptureHidden, PrefixPoint, PrefixState
 
-PRODUCTS = {torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm, Tensor.__matmul__}
+ADDED_PRODUCTS = {torch.baddbmm, Tensor.baddbmm}
+"""Of the second and third argument; the first is added to them."""
+PRODUCTS = ADDED_PRODUCTS | {
+    torch.matmul,
+    torch.bmm,
+    Tensor.matmul,
+    Tensor.bmm,
+    Tensor.__matmul__,
+}
 SOFTMAXES = {F.softmax, torch.softmax, Tensor.softmax}
 
 
 def enter_by_softmax(
-    point: PrefixPoint, attention: nn.Module, output: nn.Module, *, scaled_query: bool
+    point: PrefixPoint, attention: nn.Module, output: nn.Module, described: Attention
 ) -> list[Attachment]:
-    """Return what lets prefixes into an attention whose output projection is `output`.
-
-    `scaled_query` says that its forward divides queries before it multiplies them with keys.
-    """
+    """Return what lets prefixes into an attention whose output projection is `output`."""
     if getattr(attention, "talking_head", False):
         raise UnsupportedAttention("talking heads", ("attention whose heads are independent",))
-    entrance = SoftmaxEntrance(point, scaled_query=scaled_query)
+    path = described.dropout
+    dropout = nn.Identity() if path is None else find(attention, path)
+    entrance = SoftmaxEntrance(point, dropout, scaled_query=described.scaled_query)
     host = Outside(attention)
     return [
         Hook(host, CaptureHidden(point), pre=True),
         Hook(host, StartIntercepting(entrance), pre=True),
+        Hook(host, CheckIntercepted()),
         Hook(host, StopIntercepting(), always=True),
         Hook(Outside(output), AddPrefixes(entrance), pre=True),
     ]
@@ -47,37 +57,46 @@ def enter_by_softmax(
 class SoftmaxEntrance:
     """What the hooks of one attention share."""
 
-    def __init__(self, point: PrefixPoint, *, scaled_query: bool) -> None:
+    def __init__(self, point: PrefixPoint, dropout: nn.Module, *, scaled_query: bool) -> None:
         self.point = Outside(point)
+        self.dropout = Outside(dropout)
         self.scaled_query = scaled_query
         self.added = Cell()
         """The prefixes' share of the attention's result, (rows, tokens, width)."""
 
-    def attend(self, module: nn.Module, query: Tensor, scores: Tensor) -> Tensor:
+    def attend(
+        self, module: nn.Module, query: Tensor, scores: Tensor, dtype: torch.dtype | None
+    ) -> Tensor:
         """Return the tokens' probabilities, and keep what the prefixes contribute.
 
         `query` is (rows, heads, tokens, head width), `scores` (rows, heads, tokens, tokens).
         """
         point = self.point.module
         assert isinstance(point, PrefixPoint)
-        state = point.state_before(query)
+        key_heads = point.widths.key // query.shape[-1]
+        state = point.state_before(query[:, :key_heads])
         if state is None:
-            return torch.softmax(scores, dim=-1)
+            return torch.softmax(scores, dim=-1, dtype=dtype)
         prefix_scores = self._scores(module, query, state).to(scores.dtype)
-        both = torch.softmax(torch.cat([prefix_scores, scores], dim=-1), dim=-1)
+        both = torch.softmax(torch.cat([prefix_scores, scores], dim=-1), dim=-1, dtype=dtype)
         ours, tokens = both[..., : state.length], both[..., state.length :]
-        dropout: Any = module.dropout
-        self.added.put((dropout(ours) @ state.values).transpose(1, 2).flatten(2))
+        dropped = self.dropout.module(ours).to(state.values.dtype)
+        self.added.put((dropped @ _for_each_head(state.values, query)).transpose(1, 2).flatten(2))
         return tokens
 
     def _scores(self, module: nn.Module, query: Tensor, state: PrefixState) -> Tensor:
-        scores = query @ state.keys.transpose(-1, -2)
+        scores = query @ _for_each_head(state.keys, query).transpose(-1, -2)
         if not self.scaled_query:
             scores = scores / math.sqrt(query.shape[-1] * _terms(module))
         if state.visible is not None:
             hidden = torch.finfo(scores.dtype).min
             scores = scores.masked_fill(~state.visible[:, None, None, :], hidden)
         return scores
+
+
+def _for_each_head(states: Tensor, query: Tensor) -> Tensor:
+    """Return keys or values, of which several heads may share each, for every head of queries."""
+    return states.repeat_interleave(query.shape[1] // states.shape[1], dim=1)
 
 
 def _terms(module: nn.Module) -> int:
@@ -89,27 +108,39 @@ def _terms(module: nn.Module) -> int:
 class Interception(TorchFunctionMode):
     """Watches the functions of one attention's forward.
 
-    The first product is that of queries and keys, from which the queries are taken.
+    The first product with as many numbers as there are scores is that of queries and keys.
     """
 
     def __init__(self, entrance: SoftmaxEntrance, module: nn.Module) -> None:
         super().__init__()
         self.entrance = entrance
         self.module = module
-        self.query: Tensor | None = None
+        self.queries: dict[int, Tensor] = {}
+        """The first factor of the first product of each number of results."""
         self.done = False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if not self.done and func in PRODUCTS and self.query is None:
-            self.query = args[0]
-        if not self.done and func in SOFTMAXES and self.query is not None:
+        kwargs = kwargs or {}
+        if self.done:
+            return func(*args, **kwargs)
+        if func in SOFTMAXES and (query := self.queries.get(args[0].numel())) is not None:
             self.done = True
-            scores = args[0]
-            query = self.query.reshape(*scores.shape[:3], -1)
-            return self.entrance.attend(self.module, query, scores)
-        return func(*args, **(kwargs or {}))
+            query = query.reshape(*args[0].shape[:3], -1)
+            return self.entrance.attend(self.module, query, args[0], kwargs.get("dtype"))
+        result = func(*args, **kwargs)
+        if func in PRODUCTS:
+            self.queries.setdefault(result.numel(), factors(func, args, kwargs)[0])
+        return result
+
+
+def factors(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return what a call of one of `PRODUCTS` multiplies."""
+    given = args[1:] if func in ADDED_PRODUCTS else args
+    named = [kwargs[name] for name in ("batch1", "mat2", "other", "batch2") if name in kwargs]
+    first, second = (*given, *named)
+    return first, second
 
 
 _running = Cell()
@@ -129,6 +160,15 @@ class StartIntercepting:
         interception = Interception(self.entrance, module)
         _running.put(interception)
         interception.__enter__()  # type: ignore[no-untyped-call]
+
+
+class CheckIntercepted:
+    """Hook on the attention: prefixes that did not enter it must not be lost without a word."""
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        interception = _running.value
+        if interception is not None and not interception.done:
+            raise UnsupportedAttention("a fused kernel", ("eager",))
 
 
 class StopIntercepting:

@@ -184,7 +184,9 @@ class TransformOutput:
     def __init__(self, place: StreamPlace) -> None:
         self.place = place
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (self.place.run(StreamState(output[0])), *output[1:])
         return self.place.run(StreamState(output))
 
 

@@ -13,6 +13,7 @@ from adapters_runtime.architectures import (
     fitted,
     get_architecture,
     list_layers,
+    part_widths,
 )
 from adapters_runtime.errors import FormatError
 
@@ -64,7 +65,7 @@ class BaseDescription:
 
     def width(self, layer: Layer) -> int:
         """Return the size of the stream that enters the layer's sub-blocks."""
-        return self.linear(layer, layer.stack.ffn_in[0])[1]
+        return self.linear(layer, layer.stack.reader)[1]
 
     @property
     def stream_width(self) -> int:
@@ -107,15 +108,15 @@ class BaseDescription:
         total = self.linear(layer, f"{attention.path}.{fused.path}")[0]
         heads = self._number("num_attention_heads", "n_head", "num_heads")
         grouped = self.config.get("num_key_value_heads") is not None
-        key_heads = self._number("num_key_value_heads") if grouped else heads
-        counts = {part: heads if part == "q" else key_heads for part in fused.parts}
-        head_width, rest = divmod(total, sum(counts.values()))
-        if rest:
+        key_heads = self._number("num_key_value_heads") if grouped else None
+        widths = part_widths(fused, total, heads, key_heads, self.width(layer))
+        if widths is None:
+            heads_of_both = f"{heads} heads" + (f" and {key_heads} key heads" if grouped else "")
             raise FormatError(
                 f"{layer.path}.{attention.path}.{fused.path} gives {total} features, which "
-                f"{heads} heads and {key_heads} key heads cannot share"
+                f"{heads_of_both} cannot share"
             )
-        return {part: count * head_width for part, count in counts.items()}
+        return widths
 
     def _number(self, *names: str) -> int:
         for name in names:

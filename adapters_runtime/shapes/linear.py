@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
-from adapters_runtime.architectures import Layer
+from adapters_runtime.architectures import Architecture, Layer, LoRAField
 from adapters_runtime.configs import LoRAConfig, MTLLoRAConfig
+from adapters_runtime.errors import UnsupportedSite
 from adapters_runtime.shapes.base import BaseDescription, Shape
 
 
@@ -30,6 +32,7 @@ def lora_tensors(
     name: str, config: LoRAConfig, base: BaseDescription
 ) -> Iterator[tuple[str, Shape]]:
     """Yield (key, shape) of every module in every layer, and of the matrices that VeRA shares."""
+    require_maps(base.architecture, config)
     maps = list(adapted_maps(config, base))
     for adapted in maps:
         for key, shape in _module(config, adapted):
@@ -41,6 +44,20 @@ def lora_tensors(
         yield f"shared_parameters.{name}.lora_B", (widest, config.r)
 
 
+def require_maps(architecture: Architecture, config: LoRAConfig) -> None:
+    """Raise UnsupportedSite for a map of the feed-forward block that not every stack has.
+
+    Experts have none that all tokens go through.
+    """
+    fields: tuple[LoRAField, ...] = get_args(LoRAField)
+    lacking = {
+        field for field in fields if any(s.lora_map(field) is None for s in architecture.stacks)
+    }
+    if asked := [field for field in fields if field in lacking and getattr(config, field)]:
+        available = ("selfattn_lora", *(field for field in fields if field not in lacking))
+        raise UnsupportedSite(architecture.model_type, asked[0], available)
+
+
 def adapted_maps(config: LoRAConfig, base: BaseDescription) -> Iterator[AdaptedMap]:
     """Yield the maps that a configuration asks for, layer by layer."""
     for layer in base.layers:
@@ -48,10 +65,10 @@ def adapted_maps(config: LoRAConfig, base: BaseDescription) -> Iterator[AdaptedM
             continue
         if config.selfattn_lora and config.attn_matrices:
             yield from _attention_maps(config, base, layer)
-        if config.intermediate_lora:
-            yield _map(base, layer, layer.stack.lora_intermediate)
-        if config.output_lora:
-            yield _map(base, layer, layer.stack.lora_output)
+        for field in get_args(LoRAField):
+            path = layer.stack.lora_map(field)
+            if getattr(config, field) and path is not None:
+                yield _map(base, layer, path)
 
 
 def _attention_maps(

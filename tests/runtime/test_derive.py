@@ -1,5 +1,6 @@
 """Models of types that nobody has described: adapted if the certificate is closed, or refused."""
 
+import copy
 import warnings
 from dataclasses import replace
 
@@ -13,51 +14,77 @@ from adapters_runtime.architectures import ARCHITECTURES
 from adapters_runtime.derive import Certificate, certify, derive, make_specimen
 from adapters_runtime.derive.inputs import example_inputs
 from adapters_runtime.derive.shrinking import LIMITS, shrink
-from adapters_runtime.errors import UnsupportedArchitecture
+from adapters_runtime.errors import UnsupportedArchitecture, UnsupportedSite
 from adapters_runtime.inject.bank import bank_of
 from tests.support import tiny_models
-from tests.support.running import inputs_for, output_of, randomise_adapter
+from tests.support.running import add_adapters, inputs_for, output_of, randomise_adapter
 
 TEXT, GROUPED = tiny_models._TEXT, tiny_models._GROUPED
 PAIR, IMAGE = tiny_models._ENCODER_DECODER, tiny_models._IMAGE
 UNSEEN = {
     "biogpt": TEXT,
+    "bloom": {**TEXT, "n_head": 4, "n_layer": 2},
     "cohere": GROUPED,
+    "diffllama": GROUPED,
     "dinov2": IMAGE,
     "ernie": TEXT,
+    "falcon": {**TEXT, "multi_query": False, "new_decoder_architecture": True, "num_kv_heads": 2},
     "gemma": GROUPED,
     "glm4": {**GROUPED, "partial_rotary_factor": 1.0},
     "gpt_bigcode": tiny_models._GPT,
+    "gpt_neo": {**TEXT, "num_heads": 4, "num_layers": 2, "attention_types": [[["global"], 2]]},
     "granite": GROUPED,
     "m2m_100": PAIR,
     "marian": PAIR,
+    "megatron-bert": TEXT,
+    "mixtral": {**GROUPED, "num_local_experts": 3},
     "olmo": GROUPED,
     "olmo2": GROUPED,
+    "opt": {**TEXT, "ffn_dim": 24, "word_embed_proj_dim": 16},
     "pegasus": PAIR,
+    "rembert": {**TEXT, "input_embedding_size": 16},
     "siglip_vision_model": IMAGE,
     "smollm3": GROUPED,
     "stablelm": {**GROUPED, "hidden_size": 32, "head_dim": 8},
     "starcoder2": GROUPED,
 }
-REFUSED = {"mamba": {}, "mixtral": GROUPED, "opt": {**TEXT, "ffn_dim": 24}}
+REFUSED = {
+    "longformer": {**TEXT, "attention_window": 4},
+    "mamba": {},
+    "xlnet": {"d_model": 16, "n_layer": 2, "n_head": 4, "d_inner": 24, "vocab_size": 32},
+}
+NEARLY = {"atol": 1e-5, "rtol": 1e-5}
 METHODS = (
     "seq_bn[reduction_factor=4]",
     "double_seq_bn[reduction_factor=4]",
     "par_bn[reduction_factor=4]",
     "lora[r=2,attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]",
+    "lora[r=2]",
     "ia3",
     "prefix_tuning[prefix_length=3,bottleneck_size=5]",
     "loreft[r=2,suffix_positions=2]",
 )
 
 
+WITHOUT = {
+    "diffllama": ("prefix_tuning", METHODS[-2:-1]),  # attends twice, and takes the difference
+    "mixtral": ("intermediate_lora", (METHODS[3], "ia3")),  # each token has experts of its own
+}
+"""Type -> what it has no place for, and the methods that ask for it."""
+KERNELS = {
+    "falcon": {"attn_implementation": "eager"},  # the other leaves prefixes no way in
+    "mixtral": {"experts_implementation": "eager"},  # the other knows no float64
+}
+SAMPLED = (
+    "bloom", "cohere", "diffllama", "dinov2", "ernie", "falcon", "glm4", "gpt_bigcode",
+    "gpt_neo", "marian", "mixtral", "olmo2", "opt", "rembert", "stablelm",
+)  # fmt: skip
+
+
 def bare(model_type, **fields):
     config = AutoConfig.for_model(model_type, **{**({**UNSEEN, **REFUSED}[model_type]), **fields})
     torch.manual_seed(0)
-    return AutoModel.from_config(config).eval()
-
-
-SAMPLED = ("cohere", "dinov2", "ernie", "glm4", "gpt_bigcode", "marian", "olmo2", "stablelm")
+    return AutoModel.from_config(config, **KERNELS.get(model_type, {})).eval()
 
 
 @pytest.fixture(
@@ -68,12 +95,18 @@ def unseen(request):
 
 
 def inputs_of(model):
+    """Return inputs whose numbers are of the model's type."""
     torch.manual_seed(1)
-    inputs = example_inputs(model, model.config)
     return {
-        k: v.float() if torch.is_tensor(v) and v.is_floating_point() else v
-        for k, v in inputs.items()
+        name: value.to(model.dtype)
+        if torch.is_tensor(value) and value.is_floating_point()
+        else value
+        for name, value in example_inputs(model, model.config).items()
     }
+
+
+def equal_states(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_an_unseen_type_gets_adapters_with_a_warning(unseen):
@@ -84,7 +117,11 @@ def test_an_unseen_type_gets_adapters_with_a_warning(unseen):
         adapters_runtime.init(unseen)
     assert torch.equal(torch.get_rng_state(), dice)
     assert torch.equal(output_of(unseen, inputs), before)
-    for method in METHODS:
+    missing, refused = WITHOUT.get(unseen.config.model_type, (None, ()))
+    for method in refused:
+        with pytest.raises(UnsupportedSite, match=missing):
+            unseen.add_adapter("a", method)
+    for method in (method for method in METHODS if method not in refused):
         unseen.add_adapter("a", method, set_active=True)
         randomise_adapter(unseen, "a")
         assert not torch.allclose(output_of(unseen, inputs), before), method
@@ -96,8 +133,50 @@ def test_an_unseen_type_gets_adapters_with_a_warning(unseen):
         unseen.eval().set_active_adapters(None)
         assert torch.equal(output_of(unseen, inputs), before)
         unseen.delete_adapter("a")
-    after = unseen.state_dict()
-    assert all(torch.equal(after[name], weight) for name, weight in weights.items())
+    assert equal_states(unseen.state_dict(), weights)
+
+
+@pytest.mark.filterwarnings("ignore:there is no specification")
+@pytest.mark.parametrize("method", [METHODS[3], "lora[r=2]", "ia3"])
+def test_an_adapter_of_an_unseen_type_is_merged_and_taken_back(unseen, method):
+    if method in WITHOUT.get(unseen.config.model_type, ((), ()))[1]:
+        return
+    inputs = inputs_of(unseen.double())
+    adapters_runtime.init(unseen)
+    unseen.add_adapter("a", method, set_active=True)
+    randomise_adapter(unseen, "a")
+    expected, weights = output_of(unseen, inputs), copy.deepcopy(unseen.state_dict())
+    unseen.merge_adapter("a")
+    torch.testing.assert_close(output_of(unseen, inputs), expected, **NEARLY)
+    unseen.reset_adapter()
+    assert equal_states(unseen.state_dict(), weights)
+    assert torch.equal(output_of(unseen, inputs), expected)
+
+
+@pytest.mark.filterwarnings("ignore:there is no specification")
+@pytest.mark.parametrize("method", ["seq_bn_inv[reduction_factor=4]", "par_bn", "lora[r=2]"])
+def test_each_row_of_an_unseen_type_may_have_an_adapter_of_its_own(unseen, method):
+    inputs = inputs_of(unseen)
+    adapters_runtime.init(unseen)
+    add_adapters(unseen, dict.fromkeys("ab", method))
+    together = unseen(**inputs, adapter_names=["b", "a", None])[0]
+    for row, name in enumerate(["b", "a", None]):
+        unseen.set_active_adapters(name)
+        torch.testing.assert_close(together[row], output_of(unseen, inputs)[row], **NEARLY)
+
+
+def test_a_base_within_a_base_is_the_one_adapted():
+    """DPR's encoder is a head around a BERT, and its question encoder is one around that."""
+    torch.manual_seed(0)
+    model = transformers.DPRQuestionEncoder(transformers.DPRConfig(**TEXT)).eval()
+    before = output_of(model)
+    with pytest.warns(UserWarning, match="dpr"):
+        adapters_runtime.init(model)
+    add_adapters(model, {"a": "double_seq_bn[reduction_factor=4]"})
+    assert torch.equal(output_of(model), before)
+    model.set_active_adapters("a")
+    assert not torch.allclose(output_of(model), before)
+    assert bank_of(model) is model.question_encoder.bert_model.adapter_bank
 
 
 @pytest.mark.parametrize("model_type", REFUSED)

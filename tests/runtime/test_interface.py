@@ -152,6 +152,8 @@ def test_a_path_that_leads_nowhere_is_named(bare_models):
         adapters_runtime.init(bare_models("bert"), interface=wrong)
     with pytest.raises(ConfigError, match="no field 'attn'"):
         AdapterModelInterface.from_dict({**BERT.to_dict(), "attn": "x"})
+    with pytest.raises(ConfigError, match="attn_q_proj, attn_k_proj and attn_v_proj"):
+        AdapterModelInterface.from_dict({**BERT.to_dict(), "attn_k_proj": None})
     with pytest.raises(ConfigError, match="adapter_methods"):
         AdapterModelInterface.from_dict({**BERT.to_dict(), "adapter_methods": ["magic"]})
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -371,6 +372,30 @@ def test_an_attention_that_fails_intercepts_nothing_afterwards(with_methods):
         handle.remove()
         assert torch.equal(output_of(model), expected)
         assert torch.equal((scores @ torch.eye(7)).softmax(dim=-1), probabilities)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "llama", "gpt_neox"])
+def test_what_enters_around_the_softmax_enters_by_the_interface_too(
+    bare_models, monkeypatch, model_type
+):
+    """In llama's attention several heads share keys."""
+    bare = bare_models(model_type)
+    bare.config._attn_implementation = "eager"
+    by_interface = ARCHITECTURES[model_type]
+    (stack,) = by_interface.stacks
+    attentions = tuple(replace(each, dropout=None) for each in stack.attentions)
+    stack = replace(stack, attentions=attentions)
+    outputs = []
+    for spec in (by_interface, replace(by_interface, attention="softmax", stacks=(stack,))):
+        monkeypatch.setitem(ARCHITECTURES, model_type, spec)
+        model = copy.deepcopy(bare)
+        init(model)
+        torch.manual_seed(0)
+        model.add_adapter("a", GATED, set_active=True)
+        randomise_adapter(model, "a")
+        outputs.append(output_of(model))
+    assert not torch.allclose(outputs[0], output_of(bare), atol=1e-2)
+    torch.testing.assert_close(outputs[1], outputs[0])
 
 
 @pytest.mark.parametrize("model_type", ["bert", "gpt2", "t5", "deberta", "gptj"])

@@ -43,6 +43,7 @@ EQUIVALENT = {
         "role",
     ): "AdapterHub's library treats CLIP's causal tower as an encoder",
     ("distilbert phi", "out"): SAME_TENSOR,
+    ("mpnet", "embedding_parameters"): "the bias of relative positions is made before the layers",
     ("t5 mt5 phi", "residual"): SAME_TENSOR,
     ("llama mistral", "lora_intermediate"): LORA_SWAPPED,
     ("llama mistral", "lora_output"): LORA_SWAPPED,
@@ -64,9 +65,6 @@ OPEN = {"xmod": "is not what mh_adapter leaves"}
 
 # Types of which only the specification itself is held against the model.
 NOT_DERIVED = {
-    "deberta": "computes attention outside the interface",
-    "deberta-v2": "computes attention outside the interface",
-    "mpnet": "computes attention outside the interface",
     "whisper": "no module gives what enters its encoder's layers",
 }
 

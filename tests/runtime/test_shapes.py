@@ -279,7 +279,7 @@ def test_a_tensor_index_that_is_none_is_refused(bert, tensors, message):
 def test_heads_that_do_not_share_a_fused_projection_are_refused():
     base = describe("gpt2")
     for heads, message in (
-        (5, "5 heads and 5 key heads cannot share"),
+        (5, "48 features, which 5 heads cannot share"),
         ("4", "has no valid num_att"),
         (-1, "no valid num_att"),
     ):
