@@ -4,6 +4,7 @@ AdapterError
 ├── ConfigError              a configuration has an unknown field, or values that cannot work
 ├── InvalidComposition       a composition block may not hold what it was given
 ├── UnsupportedArchitecture  there is no specification for the model type
+├── UnsupportedPair          a model type cannot be one half of an encoder-decoder
 ├── UnsupportedSite          the architecture has no place for what the configuration asks
 ├── UnsupportedAttention     prefixes cannot enter the attention as it is computed
 ├── UnreadableWeight         a method needs the numbers of a weight that is quantised or offloaded
@@ -68,6 +69,22 @@ class UnsupportedArchitecture(AdapterError, ValueError):
             "with adapters_runtime.architectures.spec.Architecture, as architectures/bert.py does, "
             "and pass the specification to adapters_runtime.architectures.register: "
             "docs/adding_an_architecture.md shows how"
+        )
+
+
+class UnsupportedPair(UnsupportedArchitecture):
+    """A model type cannot be the encoder, or the decoder, of a model made of two."""
+
+    def __init__(self, model_type: str, role: str, reason: str) -> None:
+        super().__init__(model_type, ())
+        self.args = (model_type, role, reason)
+        self.role = role
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model_type} cannot be the {self.role} of an encoder-decoder that has adapters: "
+            f"{self.reason}"
         )
 
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from adapters_runtime import merging
-from adapters_runtime.architectures import Architecture
 from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.bank import ATTRIBUTE, bank_of, base_of
 
@@ -128,20 +127,12 @@ def _split(
     architecture = bank_of(model).architecture
     body, embeddings = [], []
     for name, parameter in base_parameters(model):
-        role = _role(name, architecture)
+        role = architecture.role_of(name)
         if role == "body":
             body.append((name, parameter))
         elif role == "embeddings":
             embeddings.append((name, parameter))
     return body, embeddings
-
-
-def _role(name: str, architecture: Architecture) -> str:
-    if name.startswith(tuple(architecture.embedding_parameters)):
-        return "embeddings"
-    if name.startswith(tuple(architecture.pooler_parameters)):
-        return "pooler"
-    return "body"
 
 
 def _digests(model: nn.Module, dtype: torch.dtype | None) -> tuple[str, str]:

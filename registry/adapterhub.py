@@ -12,7 +12,7 @@ from adapters_runtime.shapes import (
     BaseDescription,
     Shape,
     expected_tensors,
-    without_copies,
+    originals,
 )
 from registry import heads
 from registry.errors import InvalidPackage
@@ -24,7 +24,6 @@ from registry.structure import Weights, compare, read_weights
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter.safetensors"
 
-_POOL, _NORM = "prefix_tuning.", ".adapter_norm_before."
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
 # Under these the format keeps everything by the adapter's local name.
 _CONTAINERS = (
@@ -69,7 +68,7 @@ def read(
         check.problem(WEIGHTS, "is missing; save the adapter with use_safetensors=True")
     copies: dict[str, str] = {}
     if weights := read_weights(package, WEIGHTS, check) if WEIGHTS in package else None:
-        copies = _copies(weights.tensors)
+        copies = originals(weights.tensors)
         _check_adapter(weights.without(copies), name, config, base, check)
     head = heads.read(package, base, check)
     offered = _signature(config, base, check)
@@ -150,19 +149,6 @@ def as_in_file(
         next((n for n in (name, prefix + name) if n in found), usual + name): shape
         for name, shape in expected.items()
     }
-
-
-def _copies(names: Collection[str]) -> dict[str, str]:
-    """Return, for each second name under which AdapterHub saves a tensor, the first one."""
-    kept = without_copies(names)
-    pools = {name[name.find(_POOL) :]: name for name in kept if _POOL in name}
-    originals = {}
-    for copy in set(names).difference(kept):
-        _, pool, tail = copy.partition(f".{_POOL}pool.")
-        first = pools.get(_POOL + tail) if pool else copy.replace(".adapter_down.0.", _NORM)
-        if first is not None:
-            originals[copy] = first
-    return originals
 
 
 def _signature(config: AdapterConfig, base: BaseDescription | None, check: Check) -> Signature:

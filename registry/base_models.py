@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from adapters_runtime.architectures import ARCHITECTURES
+from adapters_runtime.architectures import architecture_of_config
+from adapters_runtime.errors import UnsupportedArchitecture
 from adapters_runtime.shapes import BaseDescription
 from registry import accounts, audit, strictjson
 from registry.errors import BaseModelNotFound, InvalidBaseModel
@@ -247,11 +248,15 @@ def _alias_problem(alias: Mapping[str, str]) -> str | None:
 
 def _structure_problems(identity: BaseIdentity, body: BaseModelIn) -> Iterator[str]:
     """Recompute the structure, which decides what fits; without a specification it is trusted."""
-    architecture = ARCHITECTURES.get(body.config["model_type"])
-    if architecture is None:
+    try:
+        architecture = architecture_of_config(body.config)
+    except UnsupportedArchitecture:
         return
-    apart = (*architecture.embedding_parameters, *architecture.pooler_parameters)
-    index = {name: e["shape"] for name, e in body.tensors.items() if not name.startswith(apart)}
+    index = {
+        name: entry["shape"]
+        for name, entry in body.tensors.items()
+        if architecture.role_of(name) == "body"
+    }
     if (found := strictjson.digest(index)) != identity.structure:
         yield f"identity.structure is {identity.structure}, but that of the tensors is {found}"
 

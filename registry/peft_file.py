@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from adapters_runtime.architectures import ARCHITECTURES, Architecture, list_layers
+from adapters_runtime.errors import UnsupportedArchitecture
 from adapters_runtime.shapes import BaseDescription, head_dimensions
 from registry.structure import Weights
 
@@ -35,7 +36,10 @@ class PeftFile:
 
     @cached_property
     def architecture(self) -> Architecture | None:
-        return ARCHITECTURES.get(self.base.model_type) if self.base else None
+        try:
+            return self.base.architecture if self.base else None
+        except UnsupportedArchitecture:
+            return None
 
     @property
     def kind(self) -> str:

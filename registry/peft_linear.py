@@ -172,7 +172,7 @@ class LinearParts:
                 "embedding B": (width, None),
                 "magnitude": (width,),
             }
-        turned = self._transposed and not self.file.is_head(path)
+        turned = not self.file.is_head(path) and self._turned(path)
         out, into = reversed(weight) if turned else weight
         if self.file.kind == "IA3":
             return {"factors": (1, into) if self._rescales_input(path) else (out, 1)}
@@ -194,10 +194,10 @@ class LinearParts:
         sides = {"embedding A", "embedding B"} if _is_embedding_lora(parts) else {"A", "B"}
         return sides | ({"magnitude"} if self.file.document.get("use_dora") else set())
 
-    @property
-    def _transposed(self) -> bool:
-        if self.file.architecture is not None:
-            return self.file.architecture.conv1d
+    def _turned(self, path: str) -> bool:
+        """Whether the base keeps the weight at a path as (in, out)."""
+        if self.file.base is not None and self.file.architecture is not None:
+            return self.file.base.keeps_turned(path)
         return bool(self.file.document.get("fan_in_fan_out"))
 
     @cached_property

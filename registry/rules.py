@@ -7,7 +7,7 @@ wrong at once. R1 to R15 are the numbers of DESIGN.md.
 
 from collections.abc import Callable, Iterator, Mapping
 
-from adapters_runtime.architectures import ARCHITECTURES
+from adapters_runtime.architectures import ARCHITECTURES, PAIR
 from adapters_runtime.composition import Average, blocks_of
 from adapters_runtime.meaning import BLOCKS, kind_of
 from registry import contract, names, setup
@@ -181,10 +181,10 @@ def runtime(plan: Plan, _slot: str, candidate: Candidate) -> Iterator[Finding]:
     if wanted not in RUNTIMES:
         text = f"wanted for the runtime {wanted}; known are {', '.join(sorted(RUNTIMES))}"
         yield Finding(rule, candidate.ref, text)
-    elif model_type is not None and model_type not in ARCHITECTURES:
+    elif model_type is not None and model_type not in (PAIR, *ARCHITECTURES):
         text = f"{model_type} is not among the model types that the runtime knows"
         yield Finding(rule, candidate.ref, text, refused=False)
-    elif model_type is not None:
+    elif model_type in ARCHITECTURES:  # for a pair its parts decide, as publishing has seen
         for method in method_parts(candidate.signature.method or ""):
             if not ARCHITECTURES[model_type].has_place(kind_of(method)):
                 yield Finding(rule, candidate.ref, f"{model_type} has no place for {method}")

@@ -2,7 +2,13 @@
 
 from adapters_runtime.architectures.heads import part_widths
 from adapters_runtime.architectures.layers import Layer, fitted, list_layers
-from adapters_runtime.architectures.registry import ARCHITECTURES, get_architecture, register
+from adapters_runtime.architectures.pairs import PAIR
+from adapters_runtime.architectures.registry import (
+    ARCHITECTURES,
+    architecture_of_config,
+    get_architecture,
+    register,
+)
 from adapters_runtime.architectures.spec import (
     Architecture,
     Attention,
@@ -15,6 +21,7 @@ from adapters_runtime.architectures.spec import (
 
 __all__ = [
     "ARCHITECTURES",
+    "PAIR",
     "Architecture",
     "Attention",
     "FusedProjection",
@@ -23,6 +30,7 @@ __all__ = [
     "LoRAField",
     "ResidualSite",
     "Role",
+    "architecture_of_config",
     "fitted",
     "get_architecture",
     "list_layers",

@@ -21,9 +21,9 @@ DEBERTA_V2 = replace(
                     output="attention.output.dense",
                 ),
             ),
+            attention="softmax",
         ),
     ),
-    attention="softmax",
     prompts_see_padding=True,
 )
 
@@ -41,6 +41,7 @@ DEBERTA = replace(
                     scaled_query=True,
                 ),
             ),
+            attention="softmax",
         ),
     ),
 )

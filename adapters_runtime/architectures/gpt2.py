@@ -32,16 +32,24 @@ GPT2 = Architecture(
             ),
             attentions=(
                 Attention(path="attn", fused=FusedProjection(path="c_attn"), output="attn.c_proj"),
+                Attention(
+                    path="crossattention",
+                    role="cross",
+                    fused=FusedProjection(path="c_attn", parts=("k", "v")),
+                    output="crossattention.c_proj",
+                    lora=False,
+                    needs="crossattention",
+                ),
             ),
             ffn_in=("mlp.c_fc",),
             ffn_out="mlp.c_proj",
             lora_intermediate="mlp.c_fc",
             lora_output="mlp.c_proj",
+            conv1d=True,
         ),
     ),
     embedding_output="drop",
     token_embedding="wte",  # noqa: S106  (a module)
     embedding_parameters=("wte.", "wpe."),
     prompts="inputs",
-    conv1d=True,
 )

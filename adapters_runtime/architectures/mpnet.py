@@ -27,7 +27,7 @@ MPNET = replace(
                     path="attention.attn", query="q", key="k", value="v", output="attention.attn.o"
                 ),
             ),
+            attention="softmax",
         ),
     ),
-    attention="softmax",
 )

@@ -1,5 +1,8 @@
 """Which model type has which specification."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from adapters_runtime.architectures import bart, bert, llama, t5, vision
 from adapters_runtime.architectures.albert import ALBERT
 from adapters_runtime.architectures.clip import CLIP, CLIP_TEXT_MODEL, CLIP_VISION_MODEL
@@ -8,6 +11,7 @@ from adapters_runtime.architectures.distilbert import DISTILBERT
 from adapters_runtime.architectures.gpt2 import GPT2
 from adapters_runtime.architectures.modernbert import MODERNBERT
 from adapters_runtime.architectures.mpnet import MPNET
+from adapters_runtime.architectures.pairs import PAIR, paired
 from adapters_runtime.architectures.parallel_gpt import GPT_NEOX, GPTJ, PHI
 from adapters_runtime.architectures.spec import Architecture
 from adapters_runtime.errors import UnsupportedArchitecture
@@ -60,6 +64,19 @@ def get_architecture(model_type: str) -> Architecture:
     if model_type not in ARCHITECTURES:
         raise UnsupportedArchitecture(model_type, sorted(ARCHITECTURES))
     return ARCHITECTURES[model_type]
+
+
+def architecture_of_config(config: Mapping[str, Any]) -> Architecture:
+    """Return the specification of the model that a config.json describes.
+
+    That of a pair is put together from those of its parts. Raises UnsupportedArchitecture, and
+    UnsupportedPair where a part of it cannot be one.
+    """
+    if config.get("model_type") != PAIR:
+        return get_architecture(str(config.get("model_type")))
+    parts = [config.get(part) for part in ("encoder", "decoder")]
+    encoder, decoder = (part if isinstance(part, Mapping) else {} for part in parts)
+    return paired(architecture_of_config(encoder), architecture_of_config(decoder))
 
 
 def register(architecture: Architecture) -> Architecture:

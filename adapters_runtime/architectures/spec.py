@@ -46,10 +46,12 @@ class Attention:
     """The output projection, relative to the layer: BERT keeps it in a sibling module."""
     query_last: bool = False
     """AdapterHub's library computes the query last here, and lists the scores of its gate last."""
+    lora: bool = True
+    """Whether LoRA stands at its projections; in GPT-2's cross-attention AdapterHub has none."""
     scaled_query: bool = False
     """Whether its forward scales queries before it multiplies them with keys.
 
-    Asked only where `Architecture.attention` is "softmax".
+    Asked only where `LayerStack.attention` is "softmax".
     """
     dropout: str | None = "dropout"
     """The module, if any, that drops weights of the attention; asked in the same case."""
@@ -107,6 +109,19 @@ class LayerStack:
     """What AdapterHub's LoRA calls "output"."""
     flattens: bool = False
     """Whether a part of it reads all tokens of a batch as one list, (rows * tokens, width): OPT."""
+    attention: Literal["interface", "softmax"] = "interface"
+    """How prefixes reach the attention: through transformers' registry, or around it.
+
+    An attention that has a method `_attn` of its own, as GPT-J's had before transformers 5.24, is
+    entered there in either case.
+    """
+    conv1d: bool = False
+    """Its projections keep weights as (in, out), as GPT-2's Conv1D does."""
+    part: str = ""
+    """Path of the model it belongs to, where the base is made of several: see `pairs`.
+
+    Each of them has a configuration of its own, and in AdapterHub's files a pool of prefixes.
+    """
     saved_path: str | None = None
     """Path of the list in AdapterHub's files, where transformers has renamed it since."""
     saved_names: tuple[tuple[str, str], ...] = ()
@@ -146,16 +161,14 @@ class Architecture:
     """The modules that look tokens up, where these are others that share its weight (BART, T5)."""
     invertible_saved_as: str = "invertible_adapters"
     """Where AdapterHub's files keep invertible adapters."""
+    shared_saved_in: str = ""
+    """Path of the module in AdapterHub's files that has what all layers of an adapter share."""
     embedding_parameters: tuple[str, ...]
     """Prefixes of the parameters that count as embeddings when a base is identified."""
     pooler_parameters: tuple[str, ...] = ()
     """Prefixes of parameters that belong neither to the body nor to the embeddings."""
-    attention: Literal["interface", "softmax"] = "interface"
-    """How prefixes reach the attention: through transformers' registry, or around it.
-
-    An attention that has a method `_attn` of its own, as GPT-J's had before transformers 5.24, is
-    entered there in either case.
-    """
+    body_parameters: tuple[str, ...] = ("",)
+    """Prefixes of those that may belong to the body; where the base holds a head, not of all."""
     inverts_at_static_head: bool = True
     """Whether the LM head a model was built with sees the stream with an invertible adapter undone.
 
@@ -182,8 +195,19 @@ class Architecture:
     """AdapterHub's DeBERTa lets prompts attend to padding; its weights expect it."""
     methods: tuple[str, ...] | None = None
     """The kinds of adapters that may stand here, as `AdapterMethod` has them; None: all."""
-    conv1d: bool = False
-    """Its projections keep weights as (in, out), as GPT-2's Conv1D does."""
+
+    @property
+    def lookups(self) -> tuple[str, ...]:
+        """The modules that look tokens up, whichever they are."""
+        token = self.token_embedding
+        return self.token_lookups or (() if token is None else (token,))
+
+    def role_of(self, parameter: str) -> Literal["body", "embeddings", "apart"]:
+        """Say what a parameter counts as when a base is identified, by its name."""
+        if parameter.startswith(self.embedding_parameters):
+            return "embeddings"
+        inside = parameter.startswith(self.body_parameters)
+        return "body" if inside and not parameter.startswith(self.pooler_parameters) else "apart"
 
     def allows(self, method: str) -> bool:
         """Whether adapters of a kind, as `AdapterMethod` has them, may stand here."""

@@ -92,7 +92,7 @@ def _gaps(
     for attention in stack.attentions:
         name = f"{path}.{attention.path}"
         gap = projection_gap(layer, attention, probe, name)
-        if gap is None and architecture.attention == "softmax":
+        if gap is None and stack.attention == "softmax":
             gap = entrance_gap(layer, attention, probe, name) if prefixed else None
         if gap is not None:
             yield gap

@@ -130,11 +130,9 @@ def describe(specimen: Specimen) -> Architecture:
         token_lookups=() if lookups == [token] else tuple(lookups),
         embedding_parameters=tuple(surroundings.embedding_prefixes(model, stacks.values())),
         pooler_parameters=tuple(surroundings.pooler_prefixes(model, specimen.trace)),
-        attention="softmax" if any(c.written for c in specimen.trace.attended) else "interface",
         ties_output=bool(getattr(specimen.config, "tie_word_embeddings", True)),
         prompts=None,
         methods=_methods(described, stacks, specimen.probe),
-        conv1d=any(type(module).__name__ == "Conv1D" for module in model.modules()),
     )
 
 
@@ -168,6 +166,8 @@ def _stack(path: str, layers: Sequence[TracedLayer], specimen: Specimen) -> Laye
         ffn_out=maps[-1] if maps else None,
         lora_intermediate=maps[-2] if maps else None,
         lora_output=maps[-1] if maps else None,
+        attention="softmax" if any(call.written for call in layer.attended) else "interface",
+        conv1d=any(type(module).__name__ == "Conv1D" for module in layer.module.modules()),
     )
     return replace(found, flattens=bool(flattened(layer, found)))
 

@@ -3,11 +3,17 @@
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from adapters_runtime.architectures import ARCHITECTURES, Architecture, LayerStack
+from adapters_runtime.architectures import (
+    ARCHITECTURES,
+    PAIR,
+    Architecture,
+    LayerStack,
+    architecture_of_config,
+)
 from adapters_runtime.derive.certificate import Certificate
 from adapters_runtime.derive.deriving import Derivation, derive
 from adapters_runtime.derive.shrinking import shrink
-from adapters_runtime.errors import UnsupportedArchitecture
+from adapters_runtime.errors import UnsupportedArchitecture, UnsupportedPair
 from adapters_runtime.inject.bank import base_of
 
 if TYPE_CHECKING:
@@ -20,14 +26,28 @@ def architecture_of(model: "PreTrainedModel") -> Architecture:
     """Return the specification of a model's type.
 
     One that is derived comes with a warning that says what it is. Raises UnsupportedArchitecture
-    where there is none and the certificate of a derived one is not closed.
+    where there is none and the certificate of a derived one is not closed, and UnsupportedPair.
     """
-    found = ARCHITECTURES.get(model.config.model_type)
-    if found is None:
-        base: Any = base_of(model)
-        found = derived_architecture(type(base), base.config)
-        warnings.warn(_message(found), stacklevel=4)  # whoever calls `init`
+    if model.config.model_type == PAIR:
+        _refuse_ties(model)
+    if model.config.model_type in (PAIR, *ARCHITECTURES):
+        return architecture_of_config(model.config.to_dict())
+    base: Any = base_of(model)
+    found = derived_architecture(type(base), base.config)
+    warnings.warn(_message(found), stacklevel=4)  # whoever calls `init`
     return found
+
+
+def _refuse_ties(pair: Any) -> None:
+    """Raise UnsupportedPair if its halves have a parameter in common: a merge would change both."""
+    encoder = {id(parameter): name for name, parameter in pair.encoder.named_parameters()}
+    for name, parameter in pair.decoder.named_parameters():
+        if id(parameter) in encoder:
+            raise UnsupportedPair(
+                pair.decoder.config.model_type,
+                "decoder",
+                f"its {name} is the encoder's {encoder[id(parameter)]}; give each its own",
+            )
 
 
 def derived_architecture(base_class: type[Any], config: "PreTrainedConfig") -> Architecture:

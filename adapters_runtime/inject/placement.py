@@ -1,7 +1,7 @@
 """The points of a model, as its architecture's specification places them."""
 
 from collections.abc import Iterator
-from typing import get_args
+from typing import Any, get_args
 
 from torch import nn
 
@@ -18,7 +18,7 @@ from adapters_runtime.inject.bottleneck_point import BottleneckPoint, residual_h
 from adapters_runtime.inject.flattened import unflatten
 from adapters_runtime.inject.linear_point import LinearPoint, Location
 from adapters_runtime.inject.paths import find, in_features
-from adapters_runtime.inject.placed import PlacedLayer, groups_of
+from adapters_runtime.inject.placed import PlacedLayer, config_at, groups_of
 from adapters_runtime.inject.point import Point
 from adapters_runtime.inject.positions import PositionPoint
 from adapters_runtime.inject.prefix_placement import prefix_points
@@ -43,9 +43,10 @@ def place(base: nn.Module, architecture: Architecture, activations: Activations)
     points.append(PositionPoint(base, architecture, activations))
     points += reft_points(base, architecture, layers, activations)
     bottlenecks = [point for point in points if isinstance(point, BottleneckPoint)]
-    points.append(SharedPoint(activations, PHM, bottlenecks))
+    shared = architecture.shared_saved_in
+    points.append(SharedPoint(shared, activations, PHM, bottlenecks))
     linears = [point for point in points if isinstance(point, LinearPoint)]
-    points.append(SharedPoint(activations, VeRA, linears))
+    points.append(SharedPoint(shared, activations, VeRA, linears))
     return points
 
 
@@ -54,14 +55,15 @@ def _stream_points(
 ) -> Iterator[Point]:
     embeddings = find(base, architecture.embedding_output)
     path = architecture.invertible_saved_as.rpartition(".")[0]
-    yield from prompt_points(base, architecture, activations, _stream_width(base))
-    lookups = [find(base, lookup) for lookup in _lookups(architecture)]
+    width = _stream_width(config_at(base, architecture.embedding_output))
+    lookups = [find(base, lookup) for lookup in architecture.lookups]
+    yield from prompt_points(base, architecture, activations, width)
     yield InvertiblePoint(
         path,
         activations,
         embeddings,
         lookups,
-        _stream_width(base),
+        width,
         unscaled=architecture.inverts_unscaled,
     )
     yield TokenTables(activations, lookups)
@@ -69,13 +71,7 @@ def _stream_points(
         yield RowsPoint(activations, lookups)
 
 
-def _lookups(architecture: Architecture) -> tuple[str, ...]:
-    token = architecture.token_embedding
-    return architecture.token_lookups or (() if token is None else (token,))
-
-
-def _stream_width(base: nn.Module) -> int:
-    config = base.config.get_text_config()  # type: ignore[operator, union-attr]
+def _stream_width(config: Any) -> int:
     # ALBERT and ELECTRA embed into a narrower space, and widen it after the embeddings.
     return int(getattr(config, "embedding_size", None) or config.hidden_size)
 
@@ -83,7 +79,8 @@ def _stream_width(base: nn.Module) -> int:
 def _layer_points(layer: PlacedLayer, activations: Activations) -> Iterator[Point]:
     yield from _bottlenecks(layer, activations)
     for attention in layer.stack.attentions:
-        yield from _projections(layer, attention, activations)
+        if attention.lora:
+            yield from _projections(layer, attention, activations)
     for field in get_args(LoRAField):
         path = layer.stack.lora_map(field)
         if path is not None:

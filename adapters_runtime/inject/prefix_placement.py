@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from adapters_runtime.architectures import Architecture, Attention
+from adapters_runtime.architectures import Architecture, Attention, LayerStack
 from adapters_runtime.context import Activations
 from adapters_runtime.inject.attention import (
     PadBias,
@@ -13,7 +13,7 @@ from adapters_runtime.inject.attention import (
     Widen,
     enter_by_interface,
 )
-from adapters_runtime.inject.paths import in_features, out_features
+from adapters_runtime.inject.paths import find, in_features, out_features
 from adapters_runtime.inject.placed import PlacedLayer
 from adapters_runtime.inject.point import Attachment, Point
 from adapters_runtime.inject.prefix_point import PrefixPoint, PrefixPool, Widths
@@ -27,15 +27,34 @@ def prefix_points(
     layers: Sequence[PlacedLayer],
     activations: Activations,
 ) -> list[Point]:
+    parts = dict.fromkeys(layer.stack.part for layer in layers)
+    return [
+        point
+        for part in parts
+        for point in _of_part(
+            base, architecture, [layer for layer in layers if layer.stack.part == part], activations
+        )
+    ]
+
+
+def _of_part(
+    base: nn.Module,
+    architecture: Architecture,
+    layers: Sequence[PlacedLayer],
+    activations: Activations,
+) -> list[Point]:
+    """Return the points of layers that have one pool."""
     points = []
     for layer in layers:
         for attention in layer.stack.attentions:
             point = _point(layer, attention, activations)
             point.hooks = _entrance(point, architecture, layers, layer, attention)
             points.append(point)
-    pool = PrefixPool(activations, points)
-    first = layers[0].find(layers[0].stack.attentions[0].path)
-    pool.hooks = [UseOurs(base)] if _way_in(architecture, first) == "interface" else []
+    first = layers[0].stack
+    path = ".".join(filter(None, (first.part, "prefix_tuning")))
+    pool = PrefixPool(path, activations, points)
+    if _way_in(first, layers[0].find(first.attentions[0].path)) == "interface":
+        pool.hooks = [UseOurs(find(base, first.part))]
     # The attentions come second: what they hold is a part of what the pool has built.
     return [pool, *points]
 
@@ -64,7 +83,7 @@ def _entrance(
     attention: Attention,
 ) -> list[Attachment]:
     module = layer.find(attention.path)
-    way_in = _way_in(architecture, module)
+    way_in = _way_in(layer.stack, module)
     if way_in == "softmax":
         output = layer.find(attention.output)
         return enter_by_softmax(point, module, output, attention)
@@ -73,9 +92,9 @@ def _entrance(
     return enter_by_interface(point, module, _bias(architecture, layers, layer, attention))
 
 
-def _way_in(architecture: Architecture, attention: nn.Module) -> str:
+def _way_in(stack: LayerStack, attention: nn.Module) -> str:
     # As GPT-J's before transformers 5.24.
-    return "wrapped" if hasattr(type(attention), METHOD) else architecture.attention
+    return "wrapped" if hasattr(type(attention), METHOD) else stack.attention
 
 
 def _bias(

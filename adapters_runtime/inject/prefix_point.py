@@ -171,8 +171,8 @@ class PrefixPool(Point):
 
     container = "prefix_tunings"
 
-    def __init__(self, activations: Activations, places: Sequence[PrefixPoint]) -> None:
-        super().__init__("prefix_tuning", None, activations)
+    def __init__(self, path: str, activations: Activations, places: Sequence[PrefixPoint]) -> None:
+        super().__init__(path, None, activations)
         self.places = tuple(places)  # not a ModuleList: they belong to the bank
         for place in places:
             place.pool = Outside(self)

@@ -47,7 +47,7 @@ def _as_inputs(
     if whole:
         return as_inputs(point, base, find(base, architecture.token_embedding), None)
     encoder, decoder = find(base, "encoder"), find(base, "decoder")
-    return as_inputs(point, encoder, find(base, architecture.token_lookups[0]), decoder)
+    return as_inputs(point, encoder, find(base, architecture.lookups[0]), decoder)
 
 
 def _see_padding(base: nn.Module, architecture: Architecture) -> bool:

@@ -23,9 +23,9 @@ class SharedPoint(Point):
     container = "shared_parameters"
 
     def __init__(
-        self, activations: Activations, kind: type[Sharing], points: Sequence[Point]
+        self, path: str, activations: Activations, kind: type[Sharing], points: Sequence[Point]
     ) -> None:
-        super().__init__("", None, activations)
+        super().__init__(path, None, activations)
         self.kind = kind
         self.points = tuple(points)  # not a ModuleList: they belong to the bank
 

@@ -59,9 +59,15 @@ def description(model: "PreTrainedModel", name: str | None) -> dict[str, Any]:
         "model_type": model.config.model_type,
         "model_class": type(model).__name__,
         "model_name": hub_files.base_name(model),
-        "hidden_size": model.config.get_text_config().hidden_size,
+        "hidden_size": _width(model),
         "version": files.FORMAT_VERSION,
     }
+
+
+def _width(model: "PreTrainedModel") -> int | None:
+    """Return the width of a model; one that is made of two has none."""
+    parts = {stack.part for stack in bank_of(model).architecture.stacks}
+    return None if len(parts) > 1 else int(model.config.get_text_config().hidden_size)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from adapters_runtime.architectures import Architecture
 from adapters_runtime.errors import FormatError
+from adapters_runtime.shapes import originals
 
 CONTAINERS = (
     "adapters",
@@ -33,15 +34,6 @@ OLD_SPELLINGS = {
 }
 
 
-COPIES = (
-    # A bottleneck's own norm is also the first module of adapter_down.
-    (re.compile(r"\.adapter_norm_before\."), ".adapter_down.0."),
-    # The one pool of prefixes is registered in every attention as well.
-    (re.compile(r"^.*\.prefix_tuning\.pool\."), "prefix_tuning."),
-)
-"""What AdapterHub's files hold twice: (the copy, what stands in its place in the original)."""
-
-
 def normalise(
     tensors: Mapping[str, Tensor], architecture: Architecture, saved_name: str, name: str
 ) -> dict[str, Tensor]:
@@ -50,23 +42,17 @@ def normalise(
     Raises FormatError when two that should be one tensor differ.
     """
     found = {relative(_respelled(key), architecture): tensor for key, tensor in tensors.items()}
+    copies = originals(found)
+    for key, original in copies.items():
+        if not torch.equal(found[original], found[key]):
+            raise FormatError(
+                f"{key} and {original} are two names of one tensor, and hold different values"
+            )
     return {
         _renamed(key, saved_name, name): tensor
         for key, tensor in found.items()
-        if not _is_copy(key, found)
+        if key not in copies
     }
-
-
-def _is_copy(key: str, tensors: Mapping[str, Tensor]) -> bool:
-    for pattern, place in COPIES:
-        original = pattern.sub(place, key)
-        if original != key and original in tensors:
-            if not torch.equal(tensors[original], tensors[key]):
-                raise FormatError(
-                    f"{key} and {original} are two names of one tensor, and hold different values"
-                )
-            return True
-    return False
 
 
 def _respelled(key: str) -> str:

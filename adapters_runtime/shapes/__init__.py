@@ -1,7 +1,7 @@
 """Which tensors an adapter, a fusion or a head must have, found without torch or weights."""
 
 from adapters_runtime.shapes.base import BaseDescription, Shape
-from adapters_runtime.shapes.copies import strip_base_prefix, without_copies
+from adapters_runtime.shapes.copies import originals, strip_base_prefix, without_copies
 from adapters_runtime.shapes.expected import (
     available_places,
     expected_fusion_tensors,
@@ -31,6 +31,7 @@ __all__ = [
     "fusion_tensors_at",
     "head_dimensions",
     "head_type_of",
+    "originals",
     "strip_base_prefix",
     "tied_head_tensors",
     "without_copies",

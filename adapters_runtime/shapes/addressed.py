@@ -70,7 +70,7 @@ def _sizes(
     if len(shape) != 2:
         raise ConfigError(f"{key} is {list(shape)}, and no matrix")
     last = path.rpartition(".")[2]
-    turned = own is not None and (base.architecture.conv1d or _LOOKUPS.fullmatch(last))
+    turned = own is not None and (base.keeps_turned(path) or _LOOKUPS.fullmatch(last))
     return (shape[1], shape[0]) if turned else (shape[0], shape[1])
 
 

@@ -10,8 +10,8 @@ from adapters_runtime.architectures import (
     Attention,
     FusedProjection,
     Layer,
+    architecture_of_config,
     fitted,
-    get_architecture,
     list_layers,
     part_widths,
 )
@@ -32,7 +32,9 @@ class BaseDescription:
 
     @cached_property
     def architecture(self) -> Architecture:
-        return fitted(get_architecture(self.model_type), self.tensors)
+        return fitted(
+            architecture_of_config({**self.config, "model_type": self.model_type}), self.tensors
+        )
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -44,6 +46,16 @@ class BaseDescription:
                 "its names must be relative to the base model"
             )
         return layers
+
+    def config_of(self, layer: Layer) -> Mapping[str, Any]:
+        """Return the part of the configuration that describes a layer."""
+        part = layer.stack.part.partition(".")[0]
+        found = self.config.get(part) if part else self.config
+        return found if isinstance(found, Mapping) else {}
+
+    def keeps_turned(self, path: str) -> bool:
+        """Whether the linear map at a path keeps its weight as (in, out)."""
+        return any(path.startswith(f"{each.path}.") for each in self.layers if each.stack.conv1d)
 
     def resolve(self, layer: Layer, path: str) -> str:
         """Return the path, within the layer, of a linear map; `a|b` is the one of the two it has.
@@ -61,16 +73,21 @@ class BaseDescription:
         shape = self.tensors[name]
         if len(shape) != 2:
             raise FormatError(f"{name} is {list(shape)}, and no matrix")
-        return (shape[1], shape[0]) if self.architecture.conv1d else (shape[0], shape[1])
+        return (shape[1], shape[0]) if layer.stack.conv1d else (shape[0], shape[1])
 
     def width(self, layer: Layer) -> int:
         """Return the size of the stream that enters the layer's sub-blocks."""
         return self.linear(layer, layer.stack.reader)[1]
 
     @property
+    def shared_path(self) -> str:
+        """Where files keep what all layers of an adapter share."""
+        return ".".join(filter(None, (self.architecture.shared_saved_in, "shared_parameters")))
+
+    @property
     def stream_width(self) -> int:
         """Size of the embedding stream; ALBERT and ELECTRA widen it only after the embeddings."""
-        given = self.config.get("embedding_size")
+        given = self.config_of(self.layers[0]).get("embedding_size")
         return given if isinstance(given, int) else self.width(self.layers[0])
 
     @property
@@ -106,9 +123,10 @@ class BaseDescription:
         """Return the size of each part of a fused projection."""
         fused = _fused(attention)
         total = self.linear(layer, f"{attention.path}.{fused.path}")[0]
-        heads = self._number("num_attention_heads", "n_head", "num_heads")
-        grouped = self.config.get("num_key_value_heads") is not None
-        key_heads = self._number("num_key_value_heads") if grouped else None
+        config = self.config_of(layer)
+        heads = self._number(config, "num_attention_heads", "n_head", "num_heads")
+        grouped = config.get("num_key_value_heads") is not None
+        key_heads = self._number(config, "num_key_value_heads") if grouped else None
         widths = part_widths(fused, total, heads, key_heads, self.width(layer))
         if widths is None:
             heads_of_both = f"{heads} heads" + (f" and {key_heads} key heads" if grouped else "")
@@ -118,9 +136,9 @@ class BaseDescription:
             )
         return widths
 
-    def _number(self, *names: str) -> int:
+    def _number(self, config: Mapping[str, Any], *names: str) -> int:
         for name in names:
-            value = self.config.get(name)
+            value = config.get(name)
             if type(value) is int and value > 0:
                 return value
         raise FormatError(f"config.json of this {self.model_type} has no valid {names[0]}")

@@ -32,7 +32,7 @@ def bottleneck_tensors(
                     yield f"{prefix}.{key}", shape
     if config.phm_layer and sizes:
         for key, shape in _shared(config, sizes):
-            yield f"shared_parameters.{name}.{key}", shape
+            yield f"{base.shared_path}.{name}.{key}", shape
 
 
 def bottleneck_width(width: int, config: BnConfig, layer: Layer) -> int:
@@ -41,9 +41,9 @@ def bottleneck_width(width: int, config: BnConfig, layer: Layer) -> int:
 
 
 def _module(config: BnConfig, width: int, down: int) -> Iterator[tuple[str, Shape]]:
-    if config.ln_before:
-        yield from _norm("adapter_norm_before", width)
     # The norm, when there is one, comes first in the sequence that ends with the activation.
+    if config.ln_before:
+        yield from _norm("adapter_down.0", width)
     first = f"adapter_down.{int(config.ln_before)}"
     yield from _projection(first, width, down, config)
     yield from _projection("adapter_up", down, width, config)

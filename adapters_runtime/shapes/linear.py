@@ -39,9 +39,9 @@ def lora_tensors(
             yield f"{adapted.key}.loras.{name}.{key}", shape
     if config.is_vera and maps:
         # VeRA's paper has equal maps only; where they differ, each takes its part of the largest.
-        yield f"shared_parameters.{name}.lora_A", (config.r, max(each.inputs for each in maps))
+        yield f"{base.shared_path}.{name}.lora_A", (config.r, max(each.inputs for each in maps))
         widest = max(width for each in maps for width in each.widths)
-        yield f"shared_parameters.{name}.lora_B", (widest, config.r)
+        yield f"{base.shared_path}.{name}.lora_B", (widest, config.r)
 
 
 def require_maps(architecture: Architecture, config: LoRAConfig) -> None:
@@ -75,6 +75,8 @@ def _attention_maps(
     config: LoRAConfig, base: BaseDescription, layer: Layer
 ) -> Iterator[AdaptedMap]:
     for attention in layer.stack.attentions:
+        if not attention.lora:
+            continue
         if attention.fused is None:
             separate = {"q": attention.query, "k": attention.key, "v": attention.value}
             for matrix, projection in separate.items():

@@ -12,15 +12,16 @@ def prefix_tensors(
     name: str, config: PrefixTuningConfig, base: BaseDescription
 ) -> Iterator[tuple[str, Shape]]:
     """Yield (key, shape) of the prefixes of each location, and of the gates of each attention."""
-    locations: dict[str, list[tuple[Layer, Attention]]] = {}
+    locations: dict[tuple[str, str], list[tuple[Layer, Attention]]] = {}
     for layer, attention in _attentions(config, base):
+        pool = ".".join(filter(None, (layer.stack.part, "prefix_tuning.prefix_tunings")))
         location = attention.prefixes_saved_as or f"{attention.role}_prefix"
-        locations.setdefault(location, []).append((layer, attention))
-    for location, places in locations.items():
+        locations.setdefault((pool, location), []).append((layer, attention))
+    for (pool, location), places in locations.items():
         width = _common_width(base, location, places)
         inputs = base.width(places[0][0])
         for key, shape in _pool(config, len(places) * 2 * width, inputs):
-            yield f"prefix_tuning.prefix_tunings.{name}.{location}.{key}", shape
+            yield f"{pool}.{name}.{location}.{key}", shape
     if config.use_gating:
         for layer, attention in _attentions(config, base):
             path = f"{layer.saved_path}.{layer.stack.saved_as(attention.path)}"

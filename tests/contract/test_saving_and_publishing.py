@@ -18,16 +18,18 @@ from registry.packages import Package
 from registry.schemas import BaseModelIn, Signature
 from tests.support import peft_live
 from tests.support.peft_cases import MATRIX, SPECIAL
-from tests.support.tiny_models import build_tiny
+from tests.support.tiny_models import PAIRS, build_tiny
 
 METHODS = {
     "seq_bn": ("seq_bn", None),
     "double_seq_bn": ("double_seq_bn[leave_out=[1]]", None),
     "par_bn": ("par_bn", None),
     "seq_bn_inv": ("seq_bn_inv", "nice"),
+    "compacter": ("compacter[phm_dim=2,reduction_factor=4,ln_before=True]", None),
+    "prefix_tuning": ("prefix_tuning[prefix_length=3]", None),
     "lora": ("lora[attn_matrices=['q','v'],intermediate_lora=True]", None),
 }
-TYPES = ("bert", "xlm-roberta", "distilbert", "gpt2", "llama")
+TYPES = ("bert", "xlm-roberta", "distilbert", "gpt2", "llama", *PAIRS)
 
 
 def model_of(model_type):

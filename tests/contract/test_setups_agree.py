@@ -36,7 +36,7 @@ from registry.schemas import Signature
 from tests.registry.candidates import base, candidate, recipe
 from tests.support.methods import METHODS
 from tests.support.running import inputs_for
-from tests.support.tiny_models import build_tiny
+from tests.support.tiny_models import PAIRS, build_tiny
 
 SAMPLED = [pytest.param(0, id="sample"), pytest.param(1, id="long", marks=pytest.mark.long)]
 
@@ -293,12 +293,13 @@ def test_the_hub_refuses_the_nestings_that_the_runtime_refuses(model, long):
 # --- which methods have a place in which models --------------------------------------------------
 
 
-@pytest.mark.parametrize("model_type", sorted(ARCHITECTURES))
-def test_the_hub_knows_which_methods_a_model_type_has_a_place_for(model_type):
-    model = copy.deepcopy(build_tiny(model_type))
+@pytest.mark.parametrize("name", [*sorted(ARCHITECTURES), *PAIRS])
+def test_the_hub_knows_which_methods_a_model_type_has_a_place_for(name):
+    model = copy.deepcopy(build_tiny(name))
+    model_type = model.config.model_type
     adapters_runtime.init(model)
     methods = ALONE | {"embedding_rows": EmbeddingRowsConfig(token_ids=(5, 6))}
-    for name, config in methods.items():
+    for method, config in methods.items():
         try:
             model.add_adapter("a", config)
             model.delete_adapter("a")
@@ -311,6 +312,6 @@ def test_the_hub_knows_which_methods_a_model_type_has_a_place_for(model_type):
             reasons = None
         except ResolutionImpossible as error:
             reasons = error.reasons["a"]
-        assert (reasons is None) == has_place, (name, reasons)
+        assert (reasons is None) == has_place, (method, reasons)
         if reasons is not None:
             assert f"R14 runtime: {model_type} has no place for" in reasons[0]

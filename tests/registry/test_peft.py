@@ -30,7 +30,7 @@ def lora(base=BASE, paths=("query", "value"), rank=2, prefix="bert."):
     for name, shape in base.tensors.items():
         path = name.removesuffix(".weight")
         if path != name and path.rpartition(".")[2] in paths:
-            out, inputs = shape[::-1] if base.architecture.conv1d else shape
+            out, inputs = shape[::-1] if base.keeps_turned(path) else shape
             at = f"base_model.model.{prefix}{path}"
             tensors[f"{at}.lora_A.weight"] = noise((rank, inputs), "F32", path)
             tensors[f"{at}.lora_B.weight"] = noise((out, rank), "F32", path)

@@ -13,7 +13,17 @@ from tests.support.running import add_adapters, inputs_for
 SAMPLED = [("bert", "seq_bn"), ("gpt2", "lora"), ("llama", "prefix_tuning"), ("t5", "mam")]
 EVERY = [
     (model_type, method)
-    for model_type in ("bert", "gpt2", "llama", "t5", "bart", "vit", "deberta-v2", "gpt_neox")
+    for model_type in (
+        "bert",
+        "gpt2",
+        "llama",
+        "t5",
+        "bart",
+        "vit",
+        "deberta-v2",
+        "gpt_neox",
+        "bert+gpt2",
+    )
     for method in (
         "double_seq_bn",
         "seq_bn_inv",

@@ -24,7 +24,7 @@ METHODS = {
     "loreft": "loreft",
     "mam": "mam",
 }
-MODELS = ("gpt2", "llama", "qwen3", "gemma3_text", "t5", "bart")
+MODELS = ("gpt2", "llama", "qwen3", "gemma3_text", "t5", "bart", "bert+bert", "bert+gpt2")
 SAMPLED = {
     ("gpt2", "prefix_tuning", "sdpa"),
     ("gpt2", "prompt_tuning", "eager"),
@@ -35,6 +35,8 @@ SAMPLED = {
     ("t5", "peft_prefix", "sdpa"),
     ("llama", "peft_prompt", "sdpa"),
     ("bart", "double_seq_bn", "sdpa"),
+    ("bert+bert", "mam", "sdpa"),
+    ("bert+gpt2", "prompt_tuning", "eager"),
 }
 WAYS = {"greedy": {}, "beams": {"num_beams": 3}, "static": {"cache_implementation": "static"}}
 CASES = [
@@ -65,7 +67,13 @@ def test_a_cache_changes_nothing(model_type, method, attention):
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize(
     ("model_type", "method"),
-    [("gpt2", "lora"), ("llama", "prefix_tuning"), ("t5", "mam"), ("bart", "seq_bn_inv")],
+    [
+        ("gpt2", "lora"),
+        ("llama", "prefix_tuning"),
+        ("t5", "mam"),
+        ("bart", "seq_bn_inv"),
+        ("bert+gpt2", "mam"),
+    ],
 )
 def test_parallel_texts_are_those_of_each_adapter(model_type, method, beams):
     model = with_adapters(generator_of(model_type), METHODS[method])
@@ -80,7 +88,13 @@ def test_parallel_texts_are_those_of_each_adapter(model_type, method, beams):
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize(
     ("model_type", "method"),
-    [("gpt2", "seq_bn_inv"), ("qwen3", "lora"), ("t5", "prefix_tuning"), ("bart", "ia3")],
+    [
+        ("gpt2", "seq_bn_inv"),
+        ("qwen3", "lora"),
+        ("t5", "prefix_tuning"),
+        ("bart", "ia3"),
+        ("bert+bert", "mam"),
+    ],
 )
 def test_each_row_generates_with_its_own_set_up(model_type, method, beams):
     model = with_adapters(generator_of(model_type), METHODS[method])

@@ -29,6 +29,7 @@ from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.shapes import BaseDescription, expected_tensors
 from tests.support.running import add_adapters, inputs_for, output_of, randomise_adapter
+from tests.support.tiny_models import PAIRS
 
 SMALL = {
     "reduction_factor": 4,
@@ -57,7 +58,9 @@ ROWS = EmbeddingRowsConfig(token_ids=tuple(range(4, 32, 3)))
 METHODS = {name: small(config) for name, config in ADAPTER_CONFIG_MAP.items()} | {
     "seq_bn_glow": SeqBnInvConfig(reduction_factor=4, inv_adapter="glow"),
     "double_seq_bn_cross": small(ADAPTER_CONFIG_MAP["double_seq_bn"]).replace(cross_adapter=True),
-    "seq_bn_gated": small(ADAPTER_CONFIG_MAP["seq_bn"]).replace(use_gating=True, ln_after=True),
+    "seq_bn_gated": small(ADAPTER_CONFIG_MAP["seq_bn"]).replace(
+        use_gating=True, ln_before=True, ln_after=True
+    ),
     "lora_everywhere": LoRAConfig(
         r=2, attn_matrices=["q", "k", "v"], intermediate_lora=True, output_lora=True
     ),
@@ -98,7 +101,8 @@ def starts_as_identity(config: AdapterConfig) -> bool:
 
 MERGEABLE = [name for name, config in METHODS.items() if folds(config)]
 IDENTITY_WHEN_FRESH = [name for name, config in METHODS.items() if starts_as_identity(config)]
-SAMPLED = ("bert", "gpt2", "llama", "t5")
+TYPES = (*ARCHITECTURES, *PAIRS)
+SAMPLED = ("bert", "gpt2", "llama", "t5", "bert+gpt2")
 OLD_NAMES = ("pfeiffer", "houlsby", "parallel", "scaled_parallel")
 VISION = ("vit", "deit", "beit", "clip_vision_model")
 
@@ -108,11 +112,13 @@ def stands_in(config: AdapterConfig, model_type: str) -> bool:
     kinds = {type(part) for part in parts_of(config)}
     if model_type in VISION and EmbeddingRowsConfig in kinds:
         return False
-    if model_type == "clip" and any(
+    if model_type in ("clip", "bert+gpt2") and any(
         getattr(part, "shared_W_phm", False) for part in parts_of(config)
     ):
         return False  # its towers differ in width: refused, see test_parts_of_models.py
-    return PromptTuningConfig not in kinds or ARCHITECTURES[model_type].prompts is not None
+    if PromptTuningConfig in kinds and model_type not in PAIRS:
+        return ARCHITECTURES[model_type].prompts is not None
+    return True
 
 
 def sampled_with(method: str) -> tuple[str, str]:
@@ -121,7 +127,7 @@ def sampled_with(method: str) -> tuple[str, str]:
     return SAMPLED[turn % len(SAMPLED)], SAMPLED[(turn + 1) % len(SAMPLED)]
 
 
-def pairs(methods, model_types=tuple(ARCHITECTURES)):
+def pairs(methods, model_types=TYPES):
     """Return (method, model type) parameters; those beyond the sample are for `make test-all`."""
     return [
         pytest.param(
@@ -150,7 +156,7 @@ NEARLY = {"atol": 2e-6, "rtol": 1e-5}
 """How close outputs in double are: norms round to float32 between, whatever the model's type is."""
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
+@pytest.mark.parametrize("model_type", TYPES)
 def test_init_changes_no_output(bare_models, model_type):
     model = bare_models(model_type)
     before, weights = output_of(model), dict(model.state_dict())
@@ -206,7 +212,7 @@ def test_shapes_tells_what_is_saved(adapted, method, model_type):
         for name, parameter in base.named_parameters()
         if not name.startswith("adapter_bank.")
     }
-    described = BaseDescription(model_type, model.config.to_dict(), tensors)
+    described = BaseDescription(model.config.model_type, model.config.to_dict(), tensors)
     saved = {key: tuple(tensor.shape) for key, tensor in bank_of(model).saved_tensors("a")}
     assert expected_tensors("a", METHODS[method], described) == saved
 

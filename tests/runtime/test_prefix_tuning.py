@@ -384,9 +384,9 @@ def test_what_enters_around_the_softmax_enters_by_the_interface_too(
     by_interface = ARCHITECTURES[model_type]
     (stack,) = by_interface.stacks
     attentions = tuple(replace(each, dropout=None) for each in stack.attentions)
-    stack = replace(stack, attentions=attentions)
+    stack = replace(stack, attention="softmax", attentions=attentions)
     outputs = []
-    for spec in (by_interface, replace(by_interface, attention="softmax", stacks=(stack,))):
+    for spec in (by_interface, replace(by_interface, stacks=(stack,))):
         monkeypatch.setitem(ARCHITECTURES, model_type, spec)
         model = copy.deepcopy(bare)
         init(model)

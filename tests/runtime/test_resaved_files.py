@@ -46,6 +46,8 @@ def assert_same_documents(ours, theirs):
     assert fields(ours["config"]) == fields(theirs["config"])
     for name in changing:
         del ours[name], theirs[name]
+    # One class of the reference's has a name of its own where transformers' stands elsewhere.
+    theirs["model_class"] = theirs["model_class"].removesuffix("WithAdapters")
     assert ours == theirs
 
 

@@ -6,7 +6,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 import adapters_runtime
 from tests.support.running import add_adapters, ids
-from tests.support.tiny_models import FIELDS
+from tests.support.tiny_models import FIELDS, PAIRS, pair_config
 
 CACHE = next(
     k for k in ("cache", "past_key_values") if k in BaseModelOutputWithPast.__annotations__
@@ -16,7 +16,10 @@ DECODED = {"do_sample": False, "max_new_tokens": 6, "min_new_tokens": 6}
 
 
 def generator_of(model_type, attention="eager"):
-    config = transformers.AutoConfig.for_model(model_type, **FIELDS[model_type])
+    if model_type in PAIRS:
+        config = pair_config(*PAIRS[model_type])
+    else:
+        config = transformers.AutoConfig.for_model(model_type, **FIELDS[model_type])
     config._attn_implementation = attention
     if model_type == "t5":  # transformers counts the layers of its cache in the encoder
         config.num_decoder_layers = config.num_layers

@@ -85,7 +85,7 @@ def peft(base: BaseDescription, rng: random.Random, dtype: str) -> Folder:
     for path in sorted(paths):
         if path.rpartition(".")[2] == target:
             shape = base.tensors[f"{path}.weight"]
-            out, into = shape[::-1] if base.architecture.conv1d else shape
+            out, into = shape[::-1] if base.keeps_turned(path) else shape
             at = f"base_model.model.{base.architecture.base_prefix}.{path}"
             tensors[f"{at}.lora_A.weight"] = noise((rank, into), dtype, path)
             tensors[f"{at}.lora_B.weight"] = noise((out, rank), dtype, path)

@@ -133,9 +133,38 @@ CROSS_ATTENDING = (
 AS_DECODER = {"is_decoder": True, "add_cross_attention": True}
 
 
+PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "bert+bert": (
+        {"model_type": "bert", **_TEXT},
+        {"model_type": "bert", **_TEXT, "num_hidden_layers": 3},
+    ),
+    "bert+gpt2": (
+        {"model_type": "bert", **_TEXT},
+        {"model_type": "gpt2", **_GPT, "n_embd": 24, "n_layer": 3, "n_head": 2},
+    ),
+}
+"""Encoders joined to decoders, which may differ in all their sizes."""
+
+
 @functools.cache
-def build_tiny(model_type: str) -> transformers.PreTrainedModel:
-    """Return a base model, the same one to every caller, so leave it as it is."""
-    config = transformers.AutoConfig.for_model(model_type, **FIELDS[model_type])
+def build_tiny(name: str) -> transformers.PreTrainedModel:
+    """Return a model of a type without a head, or a pair.
+
+    It is the same one to every caller, so leave it as it is.
+    """
     torch.manual_seed(0)
+    if name in PAIRS:
+        return transformers.EncoderDecoderModel(pair_config(*PAIRS[name])).eval()
+    config = transformers.AutoConfig.for_model(name, **FIELDS[name])
     return transformers.AutoModel.from_config(config).eval()
+
+
+def pair_config(encoder: dict[str, Any], decoder: dict[str, Any]) -> Any:
+    """Return the configuration of a pair; that of the decoder becomes a decoder's."""
+    return transformers.EncoderDecoderConfig(
+        encoder=encoder,
+        decoder=decoder | AS_DECODER,
+        pad_token_id=0,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
