@@ -12,6 +12,7 @@ from torch import nn
 
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.inject.bank import bank_of
+from adapters_runtime.inject.paths import find
 from adapters_runtime.inject.token_tables import OWN, TokenTables
 from adapters_runtime.io import embeddings
 
@@ -95,5 +96,6 @@ class EmbeddingMethods:
         return bank_of(self).tables  # type: ignore[arg-type]
 
     def _note_vocabulary(self) -> None:
-        tables = self._tables()
-        self.config.get_text_config().vocab_size = len(tables[tables.in_use])
+        tables, bank = self._tables(), bank_of(self)  # type: ignore[arg-type]
+        reading = find(bank.base.module, bank.architecture.stacks[0].part)
+        reading.config.get_text_config().vocab_size = len(tables[tables.in_use])  # type: ignore[operator, union-attr]

@@ -127,6 +127,11 @@ class LayerStack:
     saved_names: tuple[tuple[str, str], ...] = ()
     """(path, path in AdapterHub's files) of modules that transformers has renamed since."""
 
+    @property
+    def pool(self) -> str:
+        """Where AdapterHub's files keep its prefixes."""
+        return f"{self.part}.prefix_tuning" if self.part else "prefix_tuning"
+
     def lora_map(self, field: LoRAField) -> str | None:
         """Return the map that a field of LoRA's configuration stands for, where there is one."""
         return self.lora_intermediate if field == "intermediate_lora" else self.lora_output

@@ -21,6 +21,7 @@ from adapters_runtime.context import Activations
 from adapters_runtime.errors import ConfigError, InvalidComposition
 from adapters_runtime.inject.cell import Cell
 from adapters_runtime.inject.evaluation import Place, evaluate
+from adapters_runtime.inject.paths import find
 from adapters_runtime.inject.point import Hook, Outside, Point
 from adapters_runtime.meaning import BLOCKS
 
@@ -51,6 +52,8 @@ class PositionPoint(Point, Place[Tensor]):
     ) -> None:
         super().__init__("", None, activations)
         self.model_type = architecture.model_type
+        # Of a pair of models prefixes stand in the decoder, which comes last.
+        base = find(base, architecture.stacks[-1].part)
         # A relative bias follows from the numbers of keys, which prefixes add to.
         self.relative = architecture.prefix_bias == "recompute"
         self.rows = Cell()

@@ -51,8 +51,7 @@ def _of_part(
             point.hooks = _entrance(point, architecture, layers, layer, attention)
             points.append(point)
     first = layers[0].stack
-    path = ".".join(filter(None, (first.part, "prefix_tuning")))
-    pool = PrefixPool(path, activations, points)
+    pool = PrefixPool(first.pool, activations, points)
     if _way_in(first, layers[0].find(first.attentions[0].path)) == "interface":
         pool.hooks = [UseOurs(find(base, first.part))]
     # The attentions come second: what they hold is a part of what the pool has built.

@@ -86,8 +86,11 @@ def hub_base(model: nn.Module, base: identity.BaseIdentity) -> dict[str, Any]:
     """Return the document hub_base.json, which registers the base with a hub; it has no weights."""
     config: dict[str, Any] = model.config.to_diff_dict()  # type: ignore[operator, union-attr]
     config["model_type"] = model.config.model_type  # type: ignore[union-attr]
-    if bank_of(model).tables.in_use != OWN and "vocab_size" in config:
-        config["vocab_size"] = len(bank_of(model).tables.base_table)
+    bank = bank_of(model)
+    part = bank.architecture.stacks[0].part
+    reading = config[part] if part else config
+    if bank.tables.in_use != OWN and "vocab_size" in reading:
+        reading["vocab_size"] = len(bank.tables.base_table)
     return {
         "identity": base.as_dict(),
         "config": config,

@@ -14,14 +14,13 @@ def prefix_tensors(
     """Yield (key, shape) of the prefixes of each location, and of the gates of each attention."""
     locations: dict[tuple[str, str], list[tuple[Layer, Attention]]] = {}
     for layer, attention in _attentions(config, base):
-        pool = ".".join(filter(None, (layer.stack.part, "prefix_tuning.prefix_tunings")))
         location = attention.prefixes_saved_as or f"{attention.role}_prefix"
-        locations.setdefault((pool, location), []).append((layer, attention))
+        locations.setdefault((layer.stack.pool, location), []).append((layer, attention))
     for (pool, location), places in locations.items():
         width = _common_width(base, location, places)
         inputs = base.width(places[0][0])
         for key, shape in _pool(config, len(places) * 2 * width, inputs):
-            yield f"{pool}.{name}.{location}.{key}", shape
+            yield f"{pool}.prefix_tunings.{name}.{location}.{key}", shape
     if config.use_gating:
         for layer, attention in _attentions(config, base):
             path = f"{layer.saved_path}.{layer.stack.saved_as(attention.path)}"

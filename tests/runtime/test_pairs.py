@@ -4,6 +4,8 @@ What holds of every architecture is tested of pairs in test_laws.py, and what th
 with them in test_golden.py.
 """
 
+import json
+
 import pytest
 import torch
 import transformers
@@ -15,9 +17,18 @@ from adapters_runtime.architectures import ARCHITECTURES, architecture_of_config
 from adapters_runtime.configs import load_config
 from adapters_runtime.errors import ConfigError, UnsupportedArchitecture, UnsupportedPair
 from adapters_runtime.inject.bank import bank_of
+from adapters_runtime.io.embeddings import write_weight
 from adapters_runtime.shapes import BaseDescription, expected_tensors
 from tests.support.running import output_of, randomise_adapter
-from tests.support.tiny_models import AS_DECODER, CROSS_ATTENDING, FIELDS, PAIRS, pair_config
+from tests.support.tiny_models import (
+    AS_DECODER,
+    CROSS_ATTENDING,
+    FIELDS,
+    PAIRS,
+    VOCABULARY,
+    WIDTH,
+    pair_config,
+)
 
 METHODS = (
     "double_seq_bn_inv[reduction_factor=4,cross_adapter=True]",
@@ -159,6 +170,25 @@ def test_prefixes_stand_where_the_configuration_says(adapted, fields, pools):
     model.add_adapter("a", PrefixTuningConfig(prefix_length=3, flat=True, **fields))
     steps = [key.split(".") for key, _ in bank_of(model).saved_tensors("a")]
     assert {f"{step[0]} {step[-2].removesuffix('_prefix')}" for step in steps} == pools
+
+
+def test_a_vocabulary_of_its_own_is_the_encoders(adapted, tmp_path):
+    model = adapted("bert+gpt2")
+    before = output_of(model)
+    torch.manual_seed(1)
+    write_weight(tmp_path / "rows", torch.randn(40, WIDTH))
+    model.load_embeddings(tmp_path / "rows", "other")
+    assert (model.config.encoder.vocab_size, model.config.decoder.vocab_size) == (40, VOCABULARY)
+    assert not torch.allclose(output_of(model), before)
+    ids = torch.tensor([[4, 38, 39]])
+    with pytest.warns(FutureWarning, match="computing the loss inside"):
+        assert model(input_ids=ids, labels=torch.tensor([[4, 5]])).loss.isfinite()
+    model.add_adapter("a", "seq_bn[reduction_factor=4]")
+    model.save_adapter(tmp_path / "a", "a")
+    base = json.loads((tmp_path / "a" / "hub_base.json").read_text("utf-8"))["config"]
+    assert base["encoder"]["vocab_size"] == base["decoder"]["vocab_size"] == VOCABULARY
+    model.set_active_embeddings("default")
+    assert torch.equal(output_of(model), before)
 
 
 def test_only_body_and_embeddings_identify_a_pair(adapted):

@@ -23,7 +23,8 @@ def read_prefix(checkpoint: Checkpoint, left: dict[str, Tensor]) -> list[Part]:
     if len(architecture.stacks) > 1:
         prefixes = reordered(prefixes, decoder_order(_layers(checkpoint)))
     config = PeftPrefixConfig(prefix_length=len(prefixes))
-    key = f"prefix_tuning.prefix_tunings.*.{location(architecture)}.control_trans"
+    pool, location = own_prefixes(architecture)
+    key = f"{pool}.prefix_tunings.*.{location}.control_trans"
     return [(config, {key: prefixes.reshape(-1)})]
 
 
@@ -56,15 +57,13 @@ def _require_one_embedding(checkpoint: Checkpoint) -> None:
         )
 
 
-def location(architecture: Architecture) -> str:
-    """Return where AdapterHub's files keep the prefixes of self-attention."""
-    attentions = [each for stack in architecture.stacks for each in stack.attentions]
-    own = next((each for each in attentions if each.role == "self"), None)
-    if own is None:
-        raise FormatError(
-            f"{architecture.model_type} has no self-attention with a place for prefixes"
-        )
-    return own.prefixes_saved_as or "self_prefix"
+def own_prefixes(architecture: Architecture) -> tuple[str, str]:
+    """Return the pool and the location of self-attention's prefixes in AdapterHub's files."""
+    for stack in architecture.stacks:
+        for attention in stack.attentions:
+            if attention.role == "self":
+                return stack.pool, attention.prefixes_saved_as or "self_prefix"
+    raise FormatError(f"{architecture.model_type} has no self-attention with a place for prefixes")
 
 
 def decoder_order(layers: int) -> list[int]:

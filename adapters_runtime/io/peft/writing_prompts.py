@@ -16,7 +16,7 @@ from adapters_runtime.io.peft.checkpoint import ROOTS
 from adapters_runtime.io.peft.soft_prompts import (
     EMBEDDINGS,
     decoder_order,
-    location,
+    own_prefixes,
     reordered,
 )
 from adapters_runtime.io.peft.written import Source, Written
@@ -30,10 +30,10 @@ def write_prefix(source: Source, config: PrefixTuningConfig) -> Written:
             "PEFT's prefixes take positions of the text and AdapterHub's do not, so that its "
             "outputs would differ; train a PeftPrefixConfig instead"
         )
-    places = [location(source.bank.architecture)]
-    (pool,) = source.bank.of_type(PrefixPool)
-    prefixes = pool.prefixes(source.name, places[0])
-    if config.use_gating or config.leave_out or places != list(pool.adapters[source.name]):  # type: ignore[call-overload]
+    path, location = own_prefixes(source.bank.architecture)
+    pool = next(pool for pool in source.bank.of_type(PrefixPool) if pool.path == path)
+    prefixes = pool.prefixes(source.name, location)
+    if config.use_gating or config.leave_out or [location] != list(pool.adapters[source.name]):  # type: ignore[call-overload]
         raise source.refusal("PEFT's prefixes have no gates, and stand in every layer")
     values = prefixes.of_layers(0, prefixes.layers).detach()
     if len(source.bank.architecture.stacks) > 1:
