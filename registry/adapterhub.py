@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters_runtime.configs import AdapterConfig, signature
+from adapters_runtime.architectures import halves
+from adapters_runtime.configs import AdapterConfig, numbering, signature
 from adapters_runtime.configs.legacy import upgrade_document
 from adapters_runtime.errors import AdapterError
 from adapters_runtime.shapes import (
@@ -64,6 +65,7 @@ def read(
     config, name = _configuration(document), local_name(document, CONFIG)
     if base is not None:
         check_model(document, base, CONFIG, check)
+        config = numbering.read_from(config, document, _halves(base))
     if WEIGHTS not in package:
         check.problem(WEIGHTS, "is missing; save the adapter with use_safetensors=True")
     copies: dict[str, str] = {}
@@ -104,6 +106,13 @@ def _configuration(document: Mapping[str, Any]) -> AdapterConfig:
         return AdapterConfig.from_dict(upgrade_document(document))
     except AdapterError as error:
         raise InvalidPackage([f"{CONFIG}: config: {error}"]) from error
+
+
+def _halves(base: BaseDescription) -> tuple[int, ...]:
+    try:
+        return halves(base.layers)
+    except AdapterError:  # which the comparison of tensors notes
+        return ()
 
 
 def _text(value: object) -> str | None:

@@ -1,7 +1,7 @@
 """What the runtime knows of each model type, as data; nothing here loads torch."""
 
 from adapters_runtime.architectures.heads import part_widths
-from adapters_runtime.architectures.layers import Layer, fitted, list_layers
+from adapters_runtime.architectures.layers import Layer, fitted, halves, list_layers
 from adapters_runtime.architectures.pairs import PAIR
 from adapters_runtime.architectures.registry import (
     ARCHITECTURES,
@@ -33,6 +33,7 @@ __all__ = [
     "architecture_of_config",
     "fitted",
     "get_architecture",
+    "halves",
     "list_layers",
     "part_widths",
     "register",

@@ -1,6 +1,7 @@
 """The layers of a model, counted by the names of its parameters alone."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,12 @@ def list_layers(architecture: Architecture, parameters: Iterable[str]) -> tuple[
         )
         for index, (stack, numbers) in enumerate(_positions(architecture, names))
     )
+
+
+def halves(layers: Iterable[Layer]) -> tuple[int, ...]:
+    """Return how many layers each part of a model has that is made of several, else nothing."""
+    counts = Counter(layer.stack.part for layer in layers)
+    return tuple(counts.values()) if len(counts) > 1 else ()
 
 
 def fitted(architecture: Architecture, parameters: Iterable[str]) -> Architecture:

@@ -4,15 +4,15 @@ Saving writes into a temporary folder first, so that an interrupted save leaves 
 Loading builds the adapter under a name nobody knows, and gives it its own only when all fits.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from adapters_runtime import identity, merging
-from adapters_runtime.configs import AdapterConfig, load_config
+from adapters_runtime import architectures, identity, merging
+from adapters_runtime.configs import AdapterConfig, load_config, numbering
 from adapters_runtime.configs.legacy import upgrade_document
 from adapters_runtime.errors import BaseMismatch, FormatError, TensorMismatch
 from adapters_runtime.info import AdapterInfo
@@ -40,7 +40,8 @@ def save(
     base = identity.base_identity(model, bank.tokenizer, **bank.base_name)
     prefix = "" if base_of(model) is model else f"{bank.architecture.base_prefix}."
     with staged(target, files.ADAPTER_FILES) as folder:
-        document = {**description(model, name), "config": config.to_dict(), **(meta or {})}
+        fields = numbering.document_of(config, _halves(bank))
+        document = {**description(model, name), **fields, **(meta or {})}
         files.write_json(folder / files.CONFIG, document)
         tensors = {prefix + key: tensor for key, tensor in bank.saved_tensors(name)}
         files.write_tensors(folder / files.WEIGHTS[0], tensors)
@@ -128,7 +129,7 @@ def prepare(
         check_base(model, hub.get("base", {}), casts, f"the adapter in {source}")
     head = heads.read(model, source, saved_name, name, id2label) if with_head else None
     tensors = keys.normalise(_read_weights(source), bank.architecture, saved_name, name)
-    config = config or _config(document, bank.configs.get(name))
+    config = config or _config(document, bank.configs.get(name), _halves(bank))
     hidden = _make_room(bank, config, tensors, name, source, leave_out)
     info = replace(hub_files.read_info(hub, origin), dropped_layers=tuple(leave_out))
     return Prepared(bank, name, hidden, tensors, info, head)
@@ -187,7 +188,9 @@ def _has_room(bank: AdapterBank, config: AdapterConfig, name: str) -> bool:
     return not shared and merging.merged(bank) != name
 
 
-def _config(document: dict[str, Any], present: AdapterConfig | None) -> AdapterConfig:
+def _config(
+    document: dict[str, Any], present: AdapterConfig | None, halves: Sequence[int]
+) -> AdapterConfig:
     """Return the configuration in a document; `present` is that of the adapter to be replaced.
 
     AdapterHub's library does not save every field. What the document leaves out is as in the
@@ -195,10 +198,16 @@ def _config(document: dict[str, Any], present: AdapterConfig | None) -> AdapterC
     """
     saved = upgrade_document(document)
     if present is not None and isinstance(saved, Mapping):
-        fields = present.to_dict()
-        if {**fields, **saved} == fields:
+        own = numbering.document_of(present, halves)
+        fields, marks = own["config"], document.get(numbering.GOES_ON)
+        if {**fields, **saved} == fields and own.get(numbering.GOES_ON) == marks:
             return present
-    return load_config(document)
+    return numbering.read_from(load_config(document), document, halves)
+
+
+def _halves(bank: AdapterBank) -> tuple[int, ...]:
+    names = [name for name, _ in bank.base.module.named_parameters()]
+    return architectures.halves(architectures.list_layers(bank.architecture, names))
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 import adapters_runtime
 from adapters_runtime import PrefixTuningConfig
 from adapters_runtime.architectures import ARCHITECTURES, architecture_of_config, fitted
-from adapters_runtime.configs import load_config
+from adapters_runtime.configs import AdapterConfig, load_config
+from adapters_runtime.configs.numbering import GOES_ON
 from adapters_runtime.errors import ConfigError, UnsupportedArchitecture, UnsupportedPair
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.io.embeddings import write_weight
@@ -244,3 +245,35 @@ def test_a_gpt2_without_cross_attention_has_no_place_there():
     )
     stack = fitted(ARCHITECTURES["gpt2"], names).stacks[0]
     assert [attention.role for attention in stack.attentions] == ["self"]
+
+
+@pytest.mark.parametrize(
+    ("config", "shared"),
+    [
+        ("double_seq_bn[reduction_factor=4,leave_out=[0,2]]", True),
+        ("double_seq_bn[reduction_factor=4,leave_out=[4]]", True),
+        ("double_seq_bn[reduction_factor=4,leave_out=[0]]", False),
+        ("lora[r=2,leave_out=[3]]", False),
+        ("par_bn[leave_out=[1,3]]|prefix_tuning[flat=True,leave_out=[0,2]]", True),
+        ("seq_bn[reduction_factor={'0':2,'2':2,'default':4}]", True),
+        ("seq_bn[reduction_factor={'0':2,'3':8,'default':4}]", False),
+        ("loreft[layers=[1,3]]", True),
+        ("loreft[layers=[0,1]]", False),
+    ],
+)
+def test_a_file_numbers_layers_as_its_library_does(adapted, tmp_path, config, shared):
+    """Two layers and three: what AdapterHub's numbers cannot say, a file says with ours."""
+    model, other = adapted("bert+gpt2"), adapted("bert+gpt2")
+    model.add_adapter("a", config, set_active=True)
+    randomise_adapter(model, "a")
+    expected = output_of(model)
+    model.save_adapter(tmp_path, "a")
+    document = json.loads((tmp_path / "adapter_config.json").read_text("utf-8"))
+    assert document.get(GOES_ON) == (None if shared else True)
+    same = AdapterConfig.from_dict(document["config"]) == model.adapters_config["a"]
+    assert same != shared
+    other.load_adapter(tmp_path, set_active=True)
+    assert other.adapters_config["a"] == model.adapters_config["a"]
+    assert torch.equal(output_of(other), expected)
+    model.load_adapter(tmp_path)  # where the one it was saved from stands
+    assert torch.equal(output_of(model), expected)
