@@ -1,6 +1,7 @@
 """Registrations of base models: read from a folder, or made from a model; no weights leave here."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -29,11 +30,22 @@ def of_folder(folder: Path) -> BaseModelIn | None:
     return read(path) if path.is_file() else None
 
 
+def _load(source: str) -> Any:
+    """Load the model of a folder without a head; one made of two halves is whole only with it."""
+    from transformers import (  # noqa: PLC0415  (seconds, and only this needs it)
+        MODEL_MAPPING,
+        AutoConfig,
+        AutoModel,
+        AutoModelForSeq2SeqLM,
+    )
+
+    known = type(AutoConfig.from_pretrained(source)) in MODEL_MAPPING
+    return (AutoModel if known else AutoModelForSeq2SeqLM).from_pretrained(source)
+
+
 def of_model(source: str, *, name: str | None) -> BaseModelIn:
     """Load a model with transformers and describe it. Takes as long as reading its weights."""
     try:
-        from transformers import AutoModel  # noqa: PLC0415  (seconds, and only this needs it)
-
         import adapters_runtime  # noqa: PLC0415
         from adapters_runtime.io.hub_files import hub_base  # noqa: PLC0415
     except ImportError as error:
@@ -41,7 +53,7 @@ def of_model(source: str, *, name: str | None) -> BaseModelIn:
             f"reading a model needs {error.name}", hint="pip install 'hubctl[runtime]'"
         ) from error
     try:
-        model = AutoModel.from_pretrained(source)
+        model = _load(source)
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise Failure(f"{source} cannot be loaded as a model: {first}") from error

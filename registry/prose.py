@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters_runtime.architectures import PAIR
 from registry import setup, vocabulary
 from registry.errors import InvalidRecipe
 from registry.schemas import BaseIdentity, HeadEntry, ManifestDocument, Requirement, Signature
@@ -192,7 +193,9 @@ def commands(name: str, number: str, manifest: ManifestDocument, endpoint: str) 
     base = manifest.base.name or "<base model>"
     found = [Command("Get it", f"hubctl pull {name}@{number}")]
     if manifest.layout == "adapterhub":
-        found.append(Command("Load it in Python", _python(base, folder), "python"))
+        found.append(
+            Command("Load it in Python", _python(base, folder, manifest.model_type), "python")
+        )
     if manifest.kind == "language" and manifest.signature.language is not None:
         tag = manifest.signature.language
         found.append(
@@ -207,29 +210,41 @@ def commands(name: str, number: str, manifest: ManifestDocument, endpoint: str) 
                 f"hubctl pull --task {name}@^{number.partition('.')[0]} --language qu --to ./setup",
             )
         )
-    found.append(_with_stock_clients(name, number, base, manifest.layout, endpoint))
+    found.append(_with_stock_clients(name, number, manifest, endpoint))
     return found
 
 
-def _python(base: str, folder: str) -> str:
-    return (
-        "from adapters_runtime import AutoAdapterModel\n"
-        "\n"
-        f'model = AutoAdapterModel.from_pretrained("{base}")\n'
-        f'model.load_adapter("./{folder}", set_active=True)'
-    )
+def _python(base: str, folder: str, model_type: str | None) -> str:
+    if model_type == PAIR:
+        begin = (
+            "from adapters_runtime import load_model\n"
+            "from transformers import EncoderDecoderModel\n"
+            "\n"
+            f'model = load_model("{base}", EncoderDecoderModel)\n'
+        )
+    else:
+        begin = (
+            "from adapters_runtime import AutoAdapterModel\n"
+            "\n"
+            f'model = AutoAdapterModel.from_pretrained("{base}")\n'
+        )
+    return f'{begin}model.load_adapter("./{folder}", set_active=True)'
 
 
-def _with_stock_clients(name: str, number: str, base: str, layout: str, endpoint: str) -> Command:
-    if layout == "peft":
+def _with_stock_clients(
+    name: str, number: str, manifest: ManifestDocument, endpoint: str
+) -> Command:
+    if manifest.layout == "peft":
+        base = manifest.base.name or "<base model>"
+        cls = "EncoderDecoderModel" if manifest.model_type == PAIR else "AutoModel"
         text = (
             "# The base model comes from its own hub, the adapter from here.\n"
             "from huggingface_hub import snapshot_download\n"
             "from peft import PeftModel\n"
-            "from transformers import AutoModel\n"
+            f"from transformers import {cls}\n"
             "\n"
             f'folder = snapshot_download("{name}", revision="v{number}", endpoint="{endpoint}")\n'
-            f'model = PeftModel.from_pretrained(AutoModel.from_pretrained("{base}"), folder)'
+            f'model = PeftModel.from_pretrained({cls}.from_pretrained("{base}"), folder)'
         )
         return Command("Load it with PEFT", text, "python")
     text = f"HF_ENDPOINT={endpoint} hf download {name} --revision v{number}"

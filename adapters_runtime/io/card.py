@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from adapters_runtime.architectures import PAIR
 from adapters_runtime.io.hub_files import base_name
 
 CARD = "README.md"
@@ -16,12 +17,20 @@ An adapter for `{base}`{head}. It was made with `adapters_runtime`, and AdapterH
 `adapters` reads it too.
 
 ```python
-from adapters_runtime import AutoAdapterModel
-
-model = AutoAdapterModel.from_pretrained("{base}")
+{loading}
 model.{loaded_by}("{repository}", set_active=True)
 ```
 """
+
+_LOADING = """\
+from adapters_runtime import AutoAdapterModel
+
+model = AutoAdapterModel.from_pretrained("{base}")"""
+_LOADING_A_PAIR = """\
+from adapters_runtime import load_model
+from transformers import EncoderDecoderModel
+
+model = load_model("{base}", EncoderDecoderModel)"""
 
 
 def write_card(
@@ -54,8 +63,14 @@ def write_card(
     matter = [f"{key}: {json.dumps(value)}" for key, value in fields.items() if value]
     heads = getattr(model, "heads", {})
     head = f", with a head of type {heads[subject].head_type}" if subject in heads else ""
+    loading = _LOADING_A_PAIR if model.config.model_type == PAIR else _LOADING
     text = _TEXT.format(
-        subject=subject, base=base, head=head, loaded_by=loaded_by, repository=repository
+        subject=subject,
+        base=base,
+        head=head,
+        loading=loading.format(base=base),
+        loaded_by=loaded_by,
+        repository=repository,
     )
     sections = {
         "Architecture and training": architecture_training,

@@ -13,6 +13,7 @@ from registry.client import HubClient, HubError
 from tests.support import tiny
 from tests.support.proxy import proxy
 from tests.support.server import running_server
+from tests.support.tiny_models import build_tiny
 
 HUBCTL = (sys.executable, "-m", "cli.main")
 
@@ -156,6 +157,13 @@ def test_a_model_can_be_registered_as_a_base(api, hubctl, tmp_path):
     ended = hubctl("base", "register", tmp_path / "model", "--name", "lab/small-bert")
     assert ended.code == 0, ended.err
     assert api.base_models(name="lab/small-bert")[0].model_type == "bert"
+
+
+def test_a_pair_can_be_registered_as_a_base(api, hubctl, tmp_path):
+    build_tiny("bert+gpt2").save_pretrained(tmp_path / "model")
+    ended = hubctl("base", "register", tmp_path / "model", "--name", "lab/small-pair")
+    assert ended.code == 0, ended.err
+    assert api.base_models(name="lab/small-pair")[0].model_type == "encoder-decoder"
 
 
 def test_what_is_no_base_is_said(api, hubctl, tmp_path):

@@ -219,3 +219,9 @@ def test_commands_fit_the_adapter():
     found = prose.commands("a/lora", "1.0.0", peft, "https://hub.test")
     assert [each.title for each in found] == ["Get it", "Load it with PEFT"]
     compile(found[-1].text, "command", "exec")
+
+    for layout in ("adapterhub", "peft"):
+        pair = manifest(layout=layout, model_type="encoder-decoder", requires=None)
+        python = prose.commands("a/pair", "1.0.0", pair, "https://hub.test")[1].text
+        assert "from transformers import EncoderDecoderModel" in python
+        compile(python, "command", "exec")

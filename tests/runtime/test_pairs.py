@@ -18,6 +18,7 @@ from adapters_runtime.configs import AdapterConfig, load_config
 from adapters_runtime.configs.numbering import GOES_ON
 from adapters_runtime.errors import ConfigError, UnsupportedArchitecture, UnsupportedPair
 from adapters_runtime.inject.bank import bank_of
+from adapters_runtime.io.card import write_card
 from adapters_runtime.io.embeddings import write_weight
 from adapters_runtime.shapes import BaseDescription, expected_tensors
 from tests.support.running import output_of, randomise_adapter
@@ -277,3 +278,12 @@ def test_a_file_numbers_layers_as_its_library_does(adapted, tmp_path, config, sh
     assert torch.equal(output_of(other), expected)
     model.load_adapter(tmp_path)  # where the one it was saved from stands
     assert torch.equal(output_of(model), expected)
+
+
+def test_a_card_says_how_a_pair_is_loaded(adapted, tmp_path):
+    """There is no AutoAdapterModel of pairs: they bring their head."""
+    write_card(tmp_path, adapted("bert+bert"), "a", repository="x/a", loaded_by="load_adapter")
+    text = (tmp_path / "README.md").read_text("utf-8")
+    code = text.partition("```python\n")[2].partition("```")[0]
+    assert 'load_model("encoder-decoder", EncoderDecoderModel)' in code
+    compile(code, "card", "exec")
