@@ -23,9 +23,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from adapters_runtime.architectures.registry import ARCHITECTURES
+from adapters_runtime.architectures import ARCHITECTURES, PAIR
 from adapters_runtime.derive import derived_architecture
-from adapters_runtime.errors import UnsupportedArchitecture
+from adapters_runtime.errors import ConfigError, UnsupportedArchitecture
 from adapters_runtime.generated import made_class
 from adapters_runtime.heads.base import IGNORED, own_inputs
 from adapters_runtime.heads.flexible import FlexibleHeads
@@ -84,7 +84,12 @@ ADAPTER_MODEL_MAPPING = _ByConfiguration()
 
 
 def base_class_for(config: PreTrainedConfig) -> type[PreTrainedModel]:
-    """Return transformers' class without a head; raises UnsupportedArchitecture."""
+    """Return transformers' class without a head; raises UnsupportedArchitecture, ConfigError."""
+    if config.model_type == PAIR:
+        raise ConfigError(
+            "a pair of encoder and decoder has the head of its decoder, and transformers no class "
+            "without: use load_model(..., EncoderDecoderModel), or call init(model) on one"
+        )
     if type(config) not in MODEL_MAPPING:
         raise UnsupportedArchitecture(config.model_type, sorted(ARCHITECTURES))
     found: Any = MODEL_MAPPING[type(config)]

@@ -280,6 +280,11 @@ def test_a_file_numbers_layers_as_its_library_does(adapted, tmp_path, config, sh
     assert torch.equal(output_of(model), expected)
 
 
+def test_a_pair_has_no_class_with_flexible_heads():
+    with pytest.raises(ConfigError, match="load_model"):
+        adapters_runtime.AutoAdapterModel.from_config(pair_config(*PAIRS["bert+bert"]))
+
+
 def test_a_card_says_how_a_pair_is_loaded(adapted, tmp_path):
     """There is no AutoAdapterModel of pairs: they bring their head."""
     write_card(tmp_path, adapted("bert+bert"), "a", repository="x/a", loaded_by="load_adapter")
