@@ -44,7 +44,14 @@ def paired(encoder: Architecture, decoder: Architecture) -> Architecture:
         ties_output=False,
         prompts=None if encoder.prompts is None else "inputs",
         counts_places=encoder.counts_places,
+        methods=_allowed(encoder.methods, decoder.methods),
     )
+
+
+def _allowed(*limits: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return the methods that may stand in both halves."""
+    known = [set(methods) for methods in limits if methods is not None]
+    return tuple(sorted(set.intersection(*known))) if known else None
 
 
 def _encoding(encoder: Architecture) -> LayerStack:

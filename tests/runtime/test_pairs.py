@@ -5,6 +5,7 @@ with them in test_golden.py.
 """
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 import adapters_runtime
 from adapters_runtime import PrefixTuningConfig
 from adapters_runtime.architectures import ARCHITECTURES, architecture_of_config, fitted
+from adapters_runtime.architectures.pairs import paired as paired_spec
 from adapters_runtime.configs import AdapterConfig, load_config
 from adapters_runtime.configs.numbering import GOES_ON
 from adapters_runtime.errors import ConfigError, UnsupportedArchitecture, UnsupportedPair
@@ -130,6 +132,15 @@ def test_what_cannot_be_a_half_is_refused_by_name(encoder, decoder, what):
 def test_a_pair_that_does_not_say_its_parts_is_refused(parts):
     with pytest.raises(UnsupportedArchitecture):
         architecture_of_config({"model_type": "encoder-decoder", **parts})
+
+
+def test_a_method_must_be_allowed_in_both_halves():
+    bert, gpt2 = ARCHITECTURES["bert"], ARCHITECTURES["gpt2"]
+    assert paired_spec(bert, gpt2).methods is None
+    limited = replace(bert, methods=("lora", "reft", "bottleneck"))
+    assert paired_spec(limited, gpt2).methods == ("bottleneck", "lora", "reft")
+    other = replace(gpt2, methods=("lora", "invertible"))
+    assert paired_spec(limited, other).methods == ("lora",)
 
 
 def test_halves_that_share_weights_are_refused():
