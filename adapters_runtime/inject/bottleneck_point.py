@@ -28,7 +28,8 @@ from adapters_runtime.inject.evaluation import Place, evaluate, missing_weight
 from adapters_runtime.inject.named import NamedModules
 from adapters_runtime.inject.point import Hook, Outside, Point
 from adapters_runtime.inject.recording import FUSION
-from adapters_runtime.inject.stacks import index, may_stack, stacked
+from adapters_runtime.inject.row_products import bottlenecks
+from adapters_runtime.inject.stacks import may_stack, stacked
 from adapters_runtime.meaning import BLOCKS
 from adapters_runtime.methods.base import tensors_behind
 from adapters_runtime.methods.bottleneck import Bottleneck
@@ -191,10 +192,8 @@ class BottleneckPoint(Point, Place[ResidualState]):
         stack = self._kept(children, adapters, state, lambda: self._stack(children, adapters))
         if stack is None:
             return None
-        down, down_bias, up, up_bias = (part[index(choice, state.h.device)] for part in stack)
         x, residual = self._prepare(adapters[0], state)
-        low = adapters[0].activation(torch.baddbmm(down_bias, x, down))
-        h = residual + torch.baddbmm(up_bias, low, up)
+        h = residual + bottlenecks(x, stack, choice, adapters[0].activation)
         return ResidualState(h, state.r, self._completes(adapters[0]))
 
     def averaged(self, block: Average, state: ResidualState) -> ResidualState | None:

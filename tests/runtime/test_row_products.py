@@ -12,6 +12,7 @@ from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.inject.bottleneck_point import BottleneckPoint
 from adapters_runtime.inject.linear_point import LinearPoint
 from adapters_runtime.inject.point import Point
+from adapters_runtime.inject.row_products import bottlenecks
 from adapters_runtime.inject.stacks import Stacks
 from tests.support.running import inputs_for, output_of, randomise_adapter
 
@@ -246,3 +247,16 @@ def test_a_stack_is_built_once_for_as_long_as_its_tensors_stay():
     assert stacks.get("s", tensors, build)[0].tolist() == [4, 4]
     assert stacks.get("s", [tensors[0].clone()], build) is not None
     assert len(built) == 3
+
+
+@pytest.mark.parametrize("length", [1, 40], ids=["rows moved", "matrices copied"])
+@pytest.mark.parametrize("choice", [(0, 1, 2, 1), (2, 2, 0, 2, 2, 0), (1,), (0,) * 5])
+def test_each_row_is_multiplied_by_the_matrices_that_it_chooses(choice, length):
+    torch.manual_seed(0)
+    x = torch.randn(len(choice), length, 6)
+    down, down_bias = torch.randn(3, 6, 4), torch.randn(3, 1, 4)
+    up, up_bias = torch.randn(3, 4, 6), torch.randn(3, 1, 6)
+    found = bottlenecks(x, (down, down_bias, up, up_bias), choice, torch.tanh)
+    for row, child in enumerate(choice):
+        low = torch.tanh(x[row] @ down[child] + down_bias[child])
+        torch.testing.assert_close(found[row], low @ up[child] + up_bias[child])
