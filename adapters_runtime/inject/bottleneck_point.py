@@ -312,9 +312,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
     ) -> list[Tensor]:
         """Return what each member gives before its residual."""
         return [
-            self._project(child, x)  # alike ones read the same, so it is made once
-            if isinstance(child, str) and self._bottleneck(child).form == last.form
-            else self._output(child, state)
+            self._project(child, x) if isinstance(child, str) else self._output(child, state)
             for child in members
         ]
 

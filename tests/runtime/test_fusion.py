@@ -198,9 +198,10 @@ def test_attentions_are_reported_by_fusion_layer_and_location(fused, model_type)
     assert "adapter_fusion_attentions" not in model(**inputs_for(model))
 
 
-def test_a_fusion_of_one_adapter_with_identity_values_is_that_adapter(adapted):
+@pytest.mark.parametrize("kind", [SeqBnConfig, DoubleSeqBnConfig, ParBnConfig])
+def test_a_fusion_of_one_adapter_with_identity_values_is_that_adapter(adapted, kind):
     model = adapted("bert")
-    model.add_adapter("a", SeqBnConfig(reduction_factor=4), set_active=True)
+    model.add_adapter("a", kind(reduction_factor=4), set_active=True)
     randomise_adapter(model, "a")
     alone = output_of(model)
     model.add_adapter_fusion(["a"], "static", set_active=True)
@@ -217,6 +218,22 @@ def test_a_stack_in_a_fusion_works_on_what_single_members_work_on(adapted):
     torch.testing.assert_close(inside, output_of(model))
     model.set_active_adapters(Fuse(Stack("a", "b"), name="b"))
     assert not torch.allclose(output_of(model), inside)
+
+
+def test_all_members_of_a_fusion_read_what_the_last_one_reads(adapted):
+    model = adapted("bert")
+    before = {"mh_adapter": False, "original_ln_before": False}
+    unlike = DoubleSeqBnConfig(reduction_factor=4).replace(**before)
+    add_adapters(model, {"a": unlike, "b": SeqBnConfig(reduction_factor=4)})
+    model.add_adapter_fusion("a,b", set_active=True)
+    read = {}
+    for name in "ab":
+        (adapter,) = model.get_adapter(name)[0].values()
+        adapter.adapter_down.register_forward_pre_hook(
+            lambda _module, args, name=name: read.update({name: args[0]})
+        )
+    output_of(model)
+    assert torch.equal(read["a"], read["b"])
 
 
 def test_parallel_adapters_can_be_fused(fused):
