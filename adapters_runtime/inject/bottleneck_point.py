@@ -360,6 +360,8 @@ class CaptureInput:
 class CaptureOutput:
     """Hook: the output of a module is a residual stream."""
 
+    of = "site"
+
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
 
@@ -369,6 +371,8 @@ class CaptureOutput:
 
 class ReplaceOutput:
     """Hook on the module that yields h."""
+
+    of = "site"
 
     def __init__(self, point: BottleneckPoint) -> None:
         self.point = point

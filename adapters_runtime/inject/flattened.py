@@ -44,6 +44,7 @@ class ByRows:
     def __init__(self, hook: Callable[..., Any], shape: Cell) -> None:
         self.hook = hook
         self.shape = shape
+        self.of = getattr(hook, "of", None)
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], seen: Any) -> Any:
         """`seen` is the output, or the keywords where this is a pre-hook."""

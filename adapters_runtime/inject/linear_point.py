@@ -396,6 +396,8 @@ def _all(found: Iterable[T | None]) -> list[T] | None:
 class AdaptOutput:
     """Hook on the linear map."""
 
+    of = "map"
+
     def __init__(self, point: LinearPoint) -> None:
         self.point = point
 

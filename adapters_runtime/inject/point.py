@@ -62,7 +62,23 @@ class Hook:
         module = self.module.module
         if self.pre:
             return module.register_forward_pre_hook(self.call, with_kwargs=True, prepend=self.first)
-        return module.register_forward_hook(self.call, prepend=self.first, always_call=self.always)
+        handle = module.register_forward_hook(
+            self.call, prepend=self.first, always_call=self.always
+        )
+        _put_maps_first(module)
+        return handle
+
+
+def _put_maps_first(module: nn.Module) -> None:
+    """Let a map be adapted before a site that ends in it (ALBERT's, interfaces') sees its output.
+
+    Whichever adapter came first. `of` of our hooks says what they belong to.
+    """
+    hooks = module._forward_hooks  # noqa: SLF001 - torch orders hooks in no other way
+    of = {key: getattr(call, "of", None) for key, call in hooks.items()}
+    if {"map", "site"} <= set(of.values()):
+        for key in [key for key, whose in of.items() if whose != "map"]:
+            hooks[key] = hooks.pop(key)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel, BertConfig, BertModel
 
 import adapters_runtime
 from adapters_runtime import AdapterModelInterface, load_model
+from adapters_runtime.composition import Stack
 from adapters_runtime.configs import BnConfig
 from adapters_runtime.errors import ConfigError, UnsupportedSite
 from tests.support.running import add_adapters, inputs_for, output_of, randomise_adapter
@@ -63,6 +64,23 @@ def test_bert_by_an_interface_is_bert(bare_models, method):
     """Of two layers: in the reference each would use the last one's norm."""
     expected = adapted_output(bare_models("bert"), method)
     torch.testing.assert_close(adapted_output(bare_models("bert"), method, BERT), expected)
+
+
+@pytest.mark.parametrize("order", ["lb", "bl"])
+def test_a_map_is_adapted_before_the_site_that_ends_in_it(bare_models, order):
+    """The interface's sites end in the maps, the specification's in the dropouts behind them."""
+    configs = {"l": "lora[output_lora=True]", "b": "seq_bn[reduction_factor=4]"}
+    outputs = []
+    for interface in (None, BERT):
+        model = bare_models("bert")
+        adapters_runtime.init(model, interface=interface)
+        for name in order:
+            torch.manual_seed(1)
+            model.add_adapter(name, configs[name])
+            randomise_adapter(model, name)
+        model.set_active_adapters(Stack("l", "b"))
+        outputs.append(output_of(model))
+    torch.testing.assert_close(outputs[1], outputs[0])
 
 
 EVERY_MAP = "lora[attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]"
