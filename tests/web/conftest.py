@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -138,11 +137,3 @@ def contents(folder):
         for path in Path(folder).rglob("*")
         if path.is_file() and ".cache" not in path.parts
     }
-
-
-def eventually(condition):
-    """Wait for what a server does after it answered; return whether it came true."""
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()

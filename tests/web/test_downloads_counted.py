@@ -10,7 +10,7 @@ from sqlalchemy import select
 from registry.models import Adapter
 from tests.registry.conftest import postgres
 from tests.support.server import running_server
-from tests.web.conftest import eventually
+from tests.support.waiting import eventually
 
 __all__ = ["postgres"]
 

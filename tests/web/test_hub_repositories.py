@@ -10,6 +10,7 @@ from huggingface_hub.errors import (
 )
 
 from registry import accounts
+from tests.support.waiting import eventually
 
 
 def test_the_token_tells_who_i_am(hub, api):
@@ -228,6 +229,7 @@ def test_every_answer_has_a_request_id_and_the_log_no_secret(hub, caplog):
     caplog.set_level("INFO", "hub.access")
     with hub.client() as client:
         answer = client.get("/api/whoami-v2", params={"ticket": "confidential"})
+    assert eventually(lambda: "whoami" in caplog.text)  # the line follows the answer
     line = next(record for record in caplog.records if "whoami" in record.message)
     assert line.fields["request"] == answer.headers["X-Request-Id"]
     assert line.fields["status"] == 200

@@ -12,7 +12,8 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 
 from registry.acceptance import MIB
-from tests.web.conftest import contents, eventually
+from tests.support.waiting import eventually
+from tests.web.conftest import contents
 from web.signing import Signer
 
 TENSORS = (2).to_bytes(8, "little") + b"{}"
