@@ -1,12 +1,42 @@
 """The methods that add a head, one for each kind, with the names of AdapterHub's library."""
 
-from collections.abc import Mapping
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec
 
 from adapters_runtime.heads.base import HeadConfig, PredictionHead
 from adapters_runtime.heads.registry import Heads, build_head, head_class
 
 Labels = Mapping[int, str] | None
+
+
+P = ParamSpec("P")
+
+
+def adds(head_type: str, **fixed: Any) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Let a method add the head of a type, whose constructor takes the arguments and what is fixed.
+
+    The method itself only declares them.
+    """
+
+    def adding(declared: Callable[P, None]) -> Callable[P, None]:
+        signature = inspect.signature(declared)
+
+        @wraps(declared)
+        def add(*args: P.args, **kwargs: P.kwargs) -> None:
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            _add(head_type, **given.arguments, **fixed)
+
+        return add
+
+    return adding
+
+
+def _add(head_type: str, self: Any, head_name: str, overwrite_ok: bool, **fields: Any) -> None:
+    cls: Any = head_class(self.head_types, self.config.model_type, head_type)
+    self.add_prediction_head(cls(self, head_name, **fields), overwrite_ok)
 
 
 class AddsHeads:
@@ -31,8 +61,9 @@ class AddsHeads:
         use_pooler: bool = False,
     ) -> None:
         """Add a head that decides once per sequence: for one class, or for any number of them."""
-        self._add(
+        _add(
             "multilabel_classification" if multilabel else "classification",
+            self,
             head_name,
             overwrite_ok,
             num_labels=num_labels,
@@ -42,6 +73,7 @@ class AddsHeads:
             use_pooler=use_pooler,
         )
 
+    @adds("tagging")
     def add_tagging_head(
         self,
         head_name: str,
@@ -52,16 +84,8 @@ class AddsHeads:
         id2label: Labels = None,
     ) -> None:
         """Add a head that decides once per token."""
-        self._add(
-            "tagging",
-            head_name,
-            overwrite_ok,
-            num_labels=num_labels,
-            layers=layers,
-            activation_function=activation_function,
-            id2label=id2label,
-        )
 
+    @adds("question_answering")
     def add_qa_head(
         self,
         head_name: str,
@@ -72,16 +96,8 @@ class AddsHeads:
         id2label: Labels = None,
     ) -> None:
         """Add a head that finds where an answer begins and ends."""
-        self._add(
-            "question_answering",
-            head_name,
-            overwrite_ok,
-            num_labels=num_labels,
-            layers=layers,
-            activation_function=activation_function,
-            id2label=id2label,
-        )
 
+    @adds("multiple_choice")
     def add_multiple_choice_head(
         self,
         head_name: str,
@@ -93,17 +109,8 @@ class AddsHeads:
         use_pooler: bool = False,
     ) -> None:
         """Add a head that picks one of several sequences, given as (batch, choices, length)."""
-        self._add(
-            "multiple_choice",
-            head_name,
-            overwrite_ok,
-            num_choices=num_choices,
-            layers=layers,
-            activation_function=activation_function,
-            id2label=id2label,
-            use_pooler=use_pooler,
-        )
 
+    @adds("dependency_parsing")
     def add_dependency_parsing_head(
         self,
         head_name: str,
@@ -112,14 +119,8 @@ class AddsHeads:
         id2label: Labels = None,
     ) -> None:
         """Add a biaffine parser over words; see `heads.dependency_parsing`."""
-        self._add(
-            "dependency_parsing",
-            head_name,
-            overwrite_ok,
-            num_labels=num_labels,
-            id2label=id2label,
-        )
 
+    @adds("image_classification")
     def add_image_classification_head(
         self,
         head_name: str,
@@ -132,18 +133,8 @@ class AddsHeads:
         use_pooler: bool = False,
     ) -> None:
         """Add a head that decides once per image."""
-        self._add(
-            "image_classification",
-            head_name,
-            overwrite_ok,
-            num_labels=num_labels,
-            layers=layers,
-            activation_function=activation_function,
-            multilabel=multilabel,
-            id2label=id2label,
-            use_pooler=use_pooler,
-        )
 
+    @adds("audio_classification")
     def add_audio_classification_head(
         self,
         head_name: str,
@@ -154,16 +145,8 @@ class AddsHeads:
         id2label: Labels = None,
     ) -> None:
         """Add a head that decides once per recording."""
-        self._add(
-            "audio_classification",
-            head_name,
-            overwrite_ok,
-            num_labels=num_labels,
-            layers=layers,
-            activation_function=activation_function,
-            id2label=id2label,
-        )
 
+    @adds("masked_lm")
     def add_masked_lm_head(
         self,
         head_name: str,
@@ -172,14 +155,8 @@ class AddsHeads:
         overwrite_ok: bool = False,
     ) -> None:
         """Add BERT's masked language modelling head."""
-        self._add(
-            "masked_lm",
-            head_name,
-            overwrite_ok,
-            activation_function=activation_function,
-            layers=layers,
-        )
 
+    @adds("causal_lm", layer_norm=True, bias=True)
     def add_causal_lm_head(
         self,
         head_name: str,
@@ -188,21 +165,12 @@ class AddsHeads:
         overwrite_ok: bool = False,
     ) -> None:
         """Add a head that predicts the next token."""
-        self._add(
-            "causal_lm",
-            head_name,
-            overwrite_ok,
-            activation_function=activation_function,
-            layers=layers,
-            layer_norm=True,
-            bias=True,
-        )
 
+    @adds("seq2seq_lm")
     def add_seq2seq_lm_head(
         self, head_name: str, layers: int = 1, overwrite_ok: bool = False
     ) -> None:
         """Add a head that predicts the next token of the decoder's text."""
-        self._add("seq2seq_lm", head_name, overwrite_ok, layers=layers)
 
     # --- heads of one's own
 
@@ -246,10 +214,6 @@ class AddsHeads:
         head: PredictionHead = build_head(cls, self, head_name, config)
         head.config = {**head.config, "head_type": config["head_type"]}
         return head
-
-    def _add(self, head_type: str, head_name: str, overwrite_ok: bool, **fields: Any) -> None:
-        cls = head_class(self.head_types, self.config.model_type, head_type)
-        self.add_prediction_head(cls(self, head_name, **fields), overwrite_ok)  # type: ignore[arg-type, call-arg]
 
     def add_prediction_head(
         self, head: PredictionHead, overwrite_ok: bool = False, set_active: bool = True

@@ -134,13 +134,6 @@ def aligned(labels: Tensor, length: int) -> Tensor:
     return F.pad(labels, (missing, 0), value=IGNORED) if missing > 0 else labels
 
 
-def made(
-    outputs: ModelOutput, plain: type[ModelOutput], seq2seq: type[ModelOutput], **fields: Any
-) -> ModelOutput:
-    """Return an output of the class that transformers uses for a model of this kind."""
-    return (seq2seq if "encoder_last_hidden_state" in outputs else plain)(**fields)
-
-
 def dropout_rate(config: HeadConfig, model_config: Any) -> float:
     """Return the head's own rate of dropout, or the base's under the name it has there."""
     names = (

@@ -6,7 +6,6 @@ of Dozat and Manning, https://arxiv.org/abs/1611.01734, equations 7 and 8:
 s[o, x, y] = [x, 1] W[o] [y, 1], for a word x and what may be its head y.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.utils.generic import ModelOutput
 
-from adapters_runtime.heads.base import PredictionHead, dropout_rate, label2id
+from adapters_runtime.heads.base import dropout_rate
+from adapters_runtime.heads.built_in import BuiltInHead, arguments
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Biaffine(nn.Module):
         return torch.einsum("bxi,oij,byj->boxy", x, self.weight, y)
 
 
-class BiaffineParsingHead(PredictionHead):
+class BiaffineParsingHead(BuiltInHead):
     """A word is the mean of its tokens; the first token of the sentence stands for the root.
 
     `word_starts`, (batch, length), holds the positions where the words begin, then the one behind
@@ -54,21 +54,8 @@ class BiaffineParsingHead(PredictionHead):
     """
 
     head_type = "dependency_parsing"
-
-    def __init__(
-        self,
-        model: Any,
-        head_name: str,
-        num_labels: int = 2,
-        id2label: Mapping[int, str] | None = None,
-    ) -> None:
-        super().__init__(head_name)
-        self.config = {
-            "head_type": self.head_type,
-            "num_labels": num_labels,
-            "label2id": label2id(num_labels, id2label),
-        }
-        self.build(model)
+    takes = arguments(num_labels=2, id2label=None)
+    output_class = DependencyParsingOutput
 
     def build(self, model: Any) -> None:
         width = model.config.get_text_config().hidden_size
@@ -101,7 +88,7 @@ class BiaffineParsingHead(PredictionHead):
         loss = None
         if labels_arcs is not None and labels_rels is not None:
             loss = parsing_loss(arcs, relations, labels_arcs, labels_rels)
-        return DependencyParsingOutput(loss=loss, rel_preds=relations, arc_preds=arcs)
+        return self.made(outputs, loss=loss, rel_preds=relations, arc_preds=arcs)
 
 
 def mean_of_words(hidden: Tensor, starts: Tensor) -> Tensor:

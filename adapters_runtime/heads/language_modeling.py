@@ -12,14 +12,20 @@ from transformers.modeling_outputs import (
     MaskedLMOutput,
     Seq2SeqLMOutput,
 )
-from transformers.utils.generic import ModelOutput
 
-from adapters_runtime.heads.base import PredictionHead, aligned, cross_entropy
+from adapters_runtime.heads.base import HeadConfig, aligned, cross_entropy
+from adapters_runtime.heads.built_in import BuiltInHead, arguments
 from adapters_runtime.methods.activations import Activation
 
 
-class LanguageModelingHead(PredictionHead):
+class LanguageModelingHead(BuiltInHead):
     """Linear, activation and norm for each layer but the last, then the projection."""
+
+    def described(self, model: Any, fields: HeadConfig) -> HeadConfig:
+        """Return the fields; sizes that were not given are the base's."""
+        sizes = {"vocab_size": tokens_of(model), "embedding_size": embedded_width(model.config)}
+        own = {name: fields[name] or size for name, size in sizes.items() if name in fields}
+        return {**fields, **own, "label2id": None}
 
     def build(self, model: Any) -> None:
         config = self.config
@@ -50,132 +56,59 @@ class LanguageModelingHead(PredictionHead):
     def set_output_embeddings(self, projection: nn.Linear) -> None:
         self[-1] = projection
 
-    def forward(  # type: ignore[override]
-        self,
-        outputs: ModelOutput,
-        cls_output: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        return_dict: bool = True,
-        labels: Tensor | None = None,
-        **kwargs: Any,
-    ) -> ModelOutput:
-        logits = self.through(outputs[0])
-        loss = None if labels is None else self.loss(logits, labels)
-        return self.output(loss, logits)
-
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         labels = aligned(labels, logits.shape[1])
         if self.config["shift_labels"]:
             logits, labels = logits[:, :-1], labels[:, 1:]
         return cross_entropy(logits, labels)
 
-    def output(self, loss: Tensor | None, logits: Tensor) -> ModelOutput:
-        raise NotImplementedError
-
 
 class CausalLMHead(LanguageModelingHead):
     """Predicts the next token: the logits at a position are held against the label of the next."""
 
     head_type = "causal_lm"
-
-    def __init__(
-        self,
-        model: Any,
-        head_name: str,
-        vocab_size: int | None = None,
-        embedding_size: int | None = None,
-        layers: int = 1,
-        activation_function: str | None = None,
-        layer_norm: bool = False,
-        bias: bool = False,
-        shift_labels: bool = True,
-        dropout_prob: float | None = None,
-    ) -> None:
-        super().__init__(head_name)
-        self.config = {
-            "head_type": self.head_type,
-            "vocab_size": vocab_size or tokens_of(model),
-            "embedding_size": embedding_size or embedded_width(model.config),
-            "layers": layers,
-            "activation_function": activation_function,
-            "layer_norm": layer_norm,
-            "bias": bias,
-            "shift_labels": shift_labels,
-            "label2id": None,
-            "dropout_prob": dropout_prob,
-        }
-        self.build(model)
-
-    def output(self, loss: Tensor | None, logits: Tensor) -> ModelOutput:
-        return CausalLMOutputWithPast(loss=loss, logits=logits)
+    takes = arguments(
+        vocab_size=None,
+        embedding_size=None,
+        layers=1,
+        activation_function=None,
+        layer_norm=False,
+        bias=False,
+        shift_labels=True,
+        dropout_prob=None,
+    )
+    output_class = CausalLMOutputWithPast
 
 
 class Seq2SeqLMHead(LanguageModelingHead):
     """Predicts the next token of the decoder's text, whose input is the labels moved by one."""
 
     head_type = "seq2seq_lm"
-
-    def __init__(
-        self,
-        model: Any,
-        head_name: str,
-        vocab_size: int | None = None,
-        layers: int = 1,
-        activation_function: str | None = None,
-        layer_norm: bool = False,
-        bias: bool = False,
-        shift_labels: bool = False,
-    ) -> None:
-        super().__init__(head_name)
-        self.config = {
-            "head_type": self.head_type,
-            "vocab_size": vocab_size or tokens_of(model),
-            "layers": layers,
-            "activation_function": activation_function,
-            "layer_norm": layer_norm,
-            "bias": bias,
-            "shift_labels": shift_labels,
-            "label2id": None,
-        }
-        self.build(model)
-
-    def output(self, loss: Tensor | None, logits: Tensor) -> ModelOutput:
-        return Seq2SeqLMOutput(loss=loss, logits=logits)
+    takes = arguments(
+        vocab_size=None,
+        layers=1,
+        activation_function=None,
+        layer_norm=False,
+        bias=False,
+        shift_labels=False,
+    )
+    output_class = Seq2SeqLMOutput
 
 
 class MaskedLMHead(LanguageModelingHead):
     """BERT's head; labels of -100, those of the tokens that were not masked, do not count."""
 
     head_type = "masked_lm"
-
-    def __init__(
-        self,
-        model: Any,
-        head_name: str,
-        vocab_size: int | None = None,
-        embedding_size: int | None = None,
-        layers: int = 2,
-        activation_function: str | None = "gelu",
-        layer_norm: bool = True,
-        bias: bool = True,
-        shift_labels: bool = False,
-    ) -> None:
-        super().__init__(head_name)
-        self.config = {
-            "head_type": self.head_type,
-            "vocab_size": vocab_size or tokens_of(model),
-            "embedding_size": embedding_size or embedded_width(model.config),
-            "layers": layers,
-            "activation_function": activation_function,
-            "layer_norm": layer_norm,
-            "bias": bias,
-            "shift_labels": shift_labels,
-            "label2id": None,
-        }
-        self.build(model)
-
-    def output(self, loss: Tensor | None, logits: Tensor) -> ModelOutput:
-        return MaskedLMOutput(loss=loss, logits=logits)
+    takes = arguments(
+        vocab_size=None,
+        embedding_size=None,
+        layers=2,
+        activation_function="gelu",
+        layer_norm=True,
+        bias=True,
+        shift_labels=False,
+    )
+    output_class = MaskedLMOutput
 
 
 def tokens_of(model: Any) -> int:

@@ -1,6 +1,5 @@
 """The best of several continuations; each is a sequence of its own."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -8,37 +7,23 @@ from torch.nn import functional as F
 from transformers.modeling_outputs import MultipleChoiceModelOutput
 from transformers.utils.generic import ModelOutput
 
-from adapters_runtime.heads.base import PredictionHead, label2id
+from adapters_runtime.heads.built_in import BuiltInHead, arguments
 
 
-class MultipleChoiceHead(PredictionHead):
+class MultipleChoiceHead(BuiltInHead):
     """Scores each choice. Inputs are (batch, choices, length), or have the two in one dimension."""
 
     head_type = "multiple_choice"
     of_sequence = True
-
-    def __init__(
-        self,
-        model: Any,
-        head_name: str,
-        num_choices: int = 2,
-        layers: int = 2,
-        activation_function: str | None = "tanh",
-        id2label: Mapping[int, str] | None = None,
-        use_pooler: bool = False,
-        dropout_prob: float | None = None,
-    ) -> None:
-        super().__init__(head_name)
-        self.config = {
-            "head_type": self.head_type,
-            "num_choices": num_choices,
-            "layers": layers,
-            "activation_function": activation_function,
-            "label2id": label2id(num_choices, id2label),
-            "use_pooler": use_pooler,
-            "dropout_prob": dropout_prob,
-        }
-        self.build(model)
+    takes = arguments(
+        num_choices=2,
+        layers=2,
+        activation_function="tanh",
+        id2label=None,
+        use_pooler=False,
+        dropout_prob=None,
+    )
+    output_class = MultipleChoiceModelOutput
 
     @property
     def rows_per_label(self) -> int:
@@ -50,19 +35,12 @@ class MultipleChoiceHead(PredictionHead):
     def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return {name: _one_batch(name, value) for name, value in inputs.items()}
 
-    def forward(  # type: ignore[override]
-        self,
-        outputs: ModelOutput,
-        cls_output: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        return_dict: bool = True,
-        labels: Tensor | None = None,
-        **kwargs: Any,
-    ) -> ModelOutput:
-        scores = self.through(self.summary(outputs, cls_output))  # (batch * choices, 1)
-        logits = scores.view(-1, self.config["num_choices"])
-        loss = None if labels is None else F.cross_entropy(logits, labels)
-        return MultipleChoiceModelOutput(loss=loss, logits=logits)
+    def logits(self, outputs: ModelOutput, cls_output: Tensor | None) -> Tensor:
+        scores = super().logits(outputs, cls_output)  # (batch * choices, 1)
+        return scores.view(-1, self.config["num_choices"])
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels)
 
 
 def _one_batch(name: str, value: Any) -> Any:

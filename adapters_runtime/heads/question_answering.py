@@ -1,6 +1,5 @@
 """The span of the text that answers a question."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -11,34 +10,17 @@ from transformers.modeling_outputs import (
 )
 from transformers.utils.generic import ModelOutput
 
-from adapters_runtime.heads.base import PredictionHead, label2id, made
+from adapters_runtime.heads.built_in import BuiltInHead
+from adapters_runtime.heads.tagging import TaggingHead
 
 
-class QuestionAnsweringHead(PredictionHead):
+class QuestionAnsweringHead(BuiltInHead):
     """Scores each token as the first and as the last one of the answer."""
 
     head_type = "question_answering"
-
-    def __init__(
-        self,
-        model: Any,
-        head_name: str,
-        num_labels: int = 2,
-        layers: int = 1,
-        activation_function: str | None = "tanh",
-        id2label: Mapping[int, str] | None = None,
-        dropout_prob: float | None = None,
-    ) -> None:
-        super().__init__(head_name)
-        self.config = {
-            "head_type": self.head_type,
-            "num_labels": num_labels,
-            "layers": layers,
-            "activation_function": activation_function,
-            "label2id": label2id(num_labels, id2label),
-            "dropout_prob": dropout_prob,
-        }
-        self.build(model)
+    takes = TaggingHead.takes
+    output_class = QuestionAnsweringModelOutput
+    seq2seq_output_class = Seq2SeqQuestionAnsweringModelOutput
 
     def get_label_names(self) -> list[str]:
         return ["start_positions", "end_positions"]
@@ -57,14 +39,7 @@ class QuestionAnsweringHead(PredictionHead):
         loss = None
         if start_positions is not None and end_positions is not None:
             loss = (_loss(start, start_positions) + _loss(end, end_positions)) / 2
-        return made(
-            outputs,
-            QuestionAnsweringModelOutput,
-            Seq2SeqQuestionAnsweringModelOutput,
-            loss=loss,
-            start_logits=start,
-            end_logits=end,
-        )
+        return self.made(outputs, loss=loss, start_logits=start, end_logits=end)
 
 
 def _loss(logits: Tensor, positions: Tensor) -> Tensor:
