@@ -6,7 +6,22 @@ from benchmarks import side_by_side as sides
 from benchmarks.tables import added, heading, interval, table
 from benchmarks.workers import shapes
 
-NAMES = ("LoRA r=8 q,v", "(IA)³", "prefix 30", "seq_bn", "double_seq_bn", "par_bn", "Compacter")
+NAMES = (
+    "LoRA r=8 q,v",
+    "DoRA",
+    "(IA)³",
+    "prefix 30",
+    "prefix 30 by an MLP",
+    "10 prompt tokens",
+    "LoReFT",
+    "seq_bn",
+    "double_seq_bn",
+    "par_bn",
+    "seq_bn_inv",
+    "Compacter",
+    "Mix-and-Match",
+    "UniPELT",
+)
 AGAIN = f"{NAMES[0]} again"
 AA = (("ours", AGAIN), ("ours", NAMES[0]))
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from adapters_runtime.context import Activations, Override, swap_override
+from adapters_runtime.context import Activations, swap_override
 from adapters_runtime.inject.bank import AdapterBank
 from adapters_runtime.inject.point import Point
+from adapters_runtime.inject.prefix_point import PrefixPool
 
 FUNCTION = "_gradient_checkpointing_func"
 """Attribute of transformers' layers."""
@@ -29,29 +30,29 @@ class KeepSetup:
         self.function = function
         self.activations = activations
         self.points = points
+        self.pools = [point for point in points if isinstance(point, PrefixPool)]
 
     def __call__(self, layer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        under = _Under(layer, self.activations.in_force(), self.points)
-        return self.function(under, *args, **kwargs)
+        return self.function(_Under(self, layer), *args, **kwargs)
 
 
 class _Under:
     """A layer together with the set-up under which it runs, each time."""
 
-    def __init__(
-        self, layer: Callable[..., Any], override: Override, points: Sequence[Point]
-    ) -> None:
+    def __init__(self, keeper: KeepSetup, layer: Callable[..., Any]) -> None:
+        self.keeper = keeper
         self.layer = layer
-        self.override = override
-        self.points = points
+        self.override = keeper.activations.in_force()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         former = swap_override(self.override)
+        for pool in self.keeper.pools:
+            pool.clear()  # a layer that is to run again computes for itself alone
         try:
             return self.layer(*args, **kwargs)
         except BaseException:
             # Recomputation is broken off once it has all it needs, between two of our hooks.
-            for point in self.points:
+            for point in self.keeper.points:
                 point.clear()
             raise
         finally:

@@ -15,8 +15,14 @@ from adapters_runtime.inject.attention import (
 )
 from adapters_runtime.inject.paths import find, in_features, out_features
 from adapters_runtime.inject.placed import PlacedLayer
-from adapters_runtime.inject.point import Attachment, Point
-from adapters_runtime.inject.prefix_point import PrefixPoint, PrefixPool, Widths
+from adapters_runtime.inject.point import Attachment, Hook, Outside, Point
+from adapters_runtime.inject.prefix_point import (
+    ClosePass,
+    OpenPass,
+    PrefixPoint,
+    PrefixPool,
+    Widths,
+)
 from adapters_runtime.inject.softmax_attention import enter_by_softmax
 from adapters_runtime.inject.wrapped_attention import METHOD, enter_by_wrapping
 
@@ -52,8 +58,10 @@ def _of_part(
             points.append(point)
     first = layers[0].stack
     pool = PrefixPool(first.pool, activations, points)
+    whole = Outside(base)
+    pool.hooks = [Hook(whole, OpenPass(pool), pre=True), Hook(whole, ClosePass(pool), always=True)]
     if _way_in(first, layers[0].find(first.attentions[0].path)) == "interface":
-        pool.hooks = [UseOurs(find(base, first.part))]
+        pool.add_hook(UseOurs(find(base, first.part)))
     # The attentions come second: what they hold is a part of what the pool has built.
     return [pool, *points]
 

@@ -94,7 +94,7 @@ class PrefixPoint(Point, Place[PrefixState]):
 
     def leaf(self, name: str, state: PrefixState) -> PrefixState:
         rows, heads = state.keys.shape[:2]
-        keys, values = self._of_pool(name).rows(self.place_in_pool[name], rows)
+        keys, values = self.rows_of(name, rows)
         keys = keys.unflatten(-1, (heads, -1)).transpose(1, 2).to(state.keys)
         values = values.unflatten(-1, (heads, -1)).transpose(1, 2).to(state.keys)
         gate = self.adapters[name]
@@ -105,14 +105,21 @@ class PrefixPoint(Point, Place[PrefixState]):
             keys = keys * gates[:, :1, None, None]
             values = values * gates[:, -1:, None, None]
         # PEFT's prefixes have positions: those of the text follow them.
-        placed = isinstance(self._of_pool(name).config, PeftPrefixConfig)
+        prefixes = self._pool().prefixes(name, self.location)
+        placed = isinstance(prefixes.config, PeftPrefixConfig)
         return _before(state, keys, values, unplaced=0 if placed else keys.shape[2])
 
-    def _of_pool(self, name: str) -> Prefixes:
+    def rows_of(self, name: str, batch: int) -> tuple[Tensor, Tensor]:
+        """Return keys and values of an adapter here, both (batch, length, width)."""
+        pool = self._pool()
+        both = pool.of_layer(name, self.location, self.place_in_pool[name])
+        return pool.prefixes(name, self.location).rows(both, batch)
+
+    def _pool(self) -> "PrefixPool":
         assert self.pool is not None
         pool = self.pool.module
         assert isinstance(pool, PrefixPool)
-        return pool.prefixes(name, self.location)
+        return pool
 
     def size(self, state: PrefixState, dim: int) -> int:
         return state.keys.shape[dim]
@@ -146,6 +153,27 @@ class PrefixPoint(Point, Place[PrefixState]):
         return states[0]._replace(keys=keys, values=values)
 
 
+class OpenPass:
+    """Pre-hook on the base model: its layers may share what they compute from now on."""
+
+    def __init__(self, pool: "PrefixPool") -> None:
+        self.pool = pool
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not torch.compiler.is_compiling():
+            self.pool.in_pass.put({})
+
+
+class ClosePass:
+    """Hook on the base model, also after an error: nothing of a pass is kept alive behind it."""
+
+    def __init__(self, pool: "PrefixPool") -> None:
+        self.pool = pool
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.pool.in_pass.clear()
+
+
 class CaptureHidden:
     """Pre-hook on the attention: gates depend on what enters it."""
 
@@ -174,6 +202,8 @@ class PrefixPool(Point):
     def __init__(self, path: str, activations: Activations, places: Sequence[PrefixPoint]) -> None:
         super().__init__(path, None, activations)
         self.places = tuple(places)  # not a ModuleList: they belong to the bank
+        self.in_pass = Cell()
+        """What the layers of a forward pass have in common, while one runs; see `of_layer`."""
         for place in places:
             place.pool = Outside(self)
 
@@ -221,6 +251,23 @@ class PrefixPool(Point):
         prefixes = locations[location]
         assert isinstance(prefixes, Prefixes)
         return prefixes
+
+    def of_layer(self, name: str, location: str, layer: int) -> Tensor:
+        """Return keys and values of one layer, (length, 2 · width).
+
+        Within a forward pass those of all layers are computed together, once.
+        """
+        prefixes, common = self.prefixes(name, location), self.in_pass.value
+        if common is None or torch.compiler.is_compiling():
+            return prefixes.of_layer(layer)
+        key = (name, location, torch.is_grad_enabled())
+        if key not in common:
+            common[key] = prefixes.of_each_layer()
+        both: Tensor = common[key][layer]
+        return both
+
+    def clear(self) -> None:
+        self.in_pass.clear()
 
     def eject(self, name: str) -> None:
         """Keep what the MLPs give, and drop the MLPs."""

@@ -33,16 +33,28 @@ class Prefixes(nn.Module, ABC):
         self.dropout = nn.Dropout(config.dropout)
 
     @abstractmethod
-    def of_layers(self, first: int, count: int) -> Tensor:
-        """Return keys and values of successive layers, (length, count · 2 · width)."""
+    def of_all_layers(self) -> Tensor:
+        """Return keys and values of all layers side by side, (length, layers · 2 · width)."""
+
+    @abstractmethod
+    def of_layer(self, layer: int) -> Tensor:
+        """Return keys and values of one layer, (length, 2 · width), computed alone."""
 
     @abstractmethod
     def drop_layers(self, dropped: Collection[int]) -> None:
         """Forget the prefixes of some layers; those after them move up."""
 
-    def rows(self, layer: int, batch: int) -> tuple[Tensor, Tensor]:
+    def of_each_layer(self) -> tuple[Tensor, ...]:
+        """Return keys and values of all layers, (length, 2 · width) each, computed together.
+
+        The gradient of one computed alone is filled up with zeros to the size of that of all
+        layers; the gradients of these are put side by side once.
+        """
+        return torch.split(self.of_all_layers(), 2 * self.width, dim=-1)
+
+    def rows(self, both: Tensor, batch: int) -> tuple[Tensor, Tensor]:
         """Return the keys and the values of one layer, both (batch, length, width)."""
-        both = self.of_layers(layer, 1).unsqueeze(0).expand(batch, -1, -1)
+        both = both.unsqueeze(0).expand(batch, -1, -1)
         keys, values = self.dropout(both).split(self.width, dim=-1)
         return keys, values
 
@@ -50,9 +62,13 @@ class Prefixes(nn.Module, ABC):
         """Return the same prefixes as free parameters, trainable if these are."""
         flat = FlatPrefixes(self.config.replace(flat=True), self.layers, self.width)
         trained = any(parameter.requires_grad for parameter in self.parameters())
-        values = self.of_layers(0, self.layers).detach().reshape(-1).clone()
+        values = self.of_all_layers().detach().reshape(-1).clone()
         flat.control_trans = nn.Parameter(values, requires_grad=trained)
         return flat.train(self.training)
+
+    def _columns(self, layer: int) -> slice:
+        size = 2 * self.width
+        return slice(layer * size, (layer + 1) * size)
 
     def _kept(self, dropped: Collection[int]) -> list[int]:
         """Return which of the columns, counted over all layers, belong to layers that stay."""
@@ -69,9 +85,11 @@ class FlatPrefixes(Prefixes):
         super().__init__(config, layers, width)
         self.control_trans = nn.Parameter(torch.randn(self.length * layers * 2 * width))
 
-    def of_layers(self, first: int, count: int) -> Tensor:
-        size = 2 * self.width
-        return self.control_trans.view(self.length, -1)[:, first * size : (first + count) * size]
+    def of_all_layers(self) -> Tensor:
+        return self.control_trans.view(self.length, -1)
+
+    def of_layer(self, layer: int) -> Tensor:
+        return self.of_all_layers()[:, self._columns(layer)]
 
     def drop_layers(self, dropped: Collection[int]) -> None:
         kept = self.control_trans.detach().view(self.length, -1)[:, self._kept(dropped)]
@@ -92,12 +110,14 @@ class ReparameterisedPrefixes(Prefixes):
             nn.Linear(config.bottleneck_size, layers * 2 * width),
         )
 
-    def of_layers(self, first: int, count: int) -> Tensor:
-        # Each layer asks for its own rows of the last matrix, so that none is multiplied twice.
+    def of_all_layers(self) -> Tensor:
+        both: Tensor = self.control_trans(self.wte.weight)
+        return both
+
+    def of_layer(self, layer: int) -> Tensor:
         inner = self.control_trans[:2](self.wte.weight)
-        last = self._last()
-        rows = slice(first * 2 * self.width, (first + count) * 2 * self.width)
-        return F.linear(inner, last.weight[rows], last.bias[rows])
+        last, own = self._last(), self._columns(layer)
+        return F.linear(inner, last.weight[own], last.bias[own])
 
     def drop_layers(self, dropped: Collection[int]) -> None:
         last, kept = self._last(), self._kept(dropped)

@@ -24,11 +24,18 @@ CONFIGS = {
         "lora[attn_matrices=['q','k','v'],intermediate_lora=True,output_lora=True]"
     ),
     "(IA)³": "ia3",
+    "DoRA": "dora",
     "prefix 30": "prefix_tuning_flat",
+    "prefix 30 by an MLP": "prefix_tuning",
+    "10 prompt tokens": "prompt_tuning",
+    "LoReFT": "loreft",
     "seq_bn": "seq_bn",
     "double_seq_bn": "double_seq_bn",
     "par_bn": "par_bn",
+    "seq_bn_inv": "seq_bn_inv",
     "Compacter": "compacter",
+    "Mix-and-Match": "mam",
+    "UniPELT": "unipelt",
 }
 BASE = base_model()
 FOLDER = Path(tempfile.mkdtemp(prefix="bench-adapters-"))

@@ -11,6 +11,7 @@ from peft import (
     PeftConfig,
     PeftModel,
     PrefixTuningConfig,
+    PromptTuningConfig,
     get_peft_model,
 )
 from peft.utils.hotswap import hotswap_adapter
@@ -36,7 +37,17 @@ CONFIGS: dict[str, Callable[[], PeftConfig]] = {
         target_modules=r".*(key|value|\d\.output\.dense)",
         feedforward_modules=r".*\d\.output\.dense",
     ),
+    "DoRA": lambda: LoraConfig(r=8, target_modules=["query", "value"], use_dora=True),
     "prefix 30": lambda: PrefixTuningConfig(task_type="FEATURE_EXTRACTION", num_virtual_tokens=30),
+    "prefix 30 by an MLP": lambda: PrefixTuningConfig(
+        task_type="FEATURE_EXTRACTION",
+        num_virtual_tokens=30,
+        prefix_projection=True,
+        encoder_hidden_size=512,
+    ),
+    "10 prompt tokens": lambda: PromptTuningConfig(
+        task_type="FEATURE_EXTRACTION", num_virtual_tokens=10
+    ),
 }
 BASE = base_model()
 FOLDER = Path(tempfile.mkdtemp(prefix="bench-peft-"))

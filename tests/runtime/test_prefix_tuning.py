@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from adapters_runtime import init
 from adapters_runtime.architectures import ARCHITECTURES
@@ -58,7 +59,7 @@ def test_prefixes_do_what_the_same_keys_and_values_in_a_cache_do(with_methods, m
         for index, point in enumerate(bank_of(model).of_type(PrefixPoint)):
             heads = getattr(model.config, "num_key_value_heads", None)
             heads = heads or model.config.num_attention_heads
-            keys, values = point._of_pool("a").rows(index, rows)
+            keys, values = point.rows_of("a", rows)
             keys, values = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (keys, values))
             cache.update(keys, values, index)
         expected = output_of(model)
@@ -91,7 +92,7 @@ def test_attentions_outside_the_interface_compute_the_same(model_type):
     output.register_forward_pre_hook(lambda _, args: seen.update(context=args[0]))
     output_of(model)
     q, k, v = _projected(inner, seen["hidden"])
-    keys, values = point._of_pool("a").rows(0, len(q))
+    keys, values = point.rows_of("a", len(q))
     k = torch.cat([keys.unflatten(-1, (4, -1)).transpose(1, 2), k], 2)
     v = torch.cat([values.unflatten(-1, (4, -1)).transpose(1, 2), v], 2)
     terms = 1 + len(getattr(inner, "pos_att_type", ()))
@@ -137,25 +138,72 @@ def test_padding_stays_hidden_behind_prefixes(with_methods, model_type, implemen
     assert torch.equal(output_of(model, padded)[:, : alone.shape[1]], kept)
 
 
-def test_each_layer_multiplies_only_its_own_rows(with_methods):
+def trained(model):
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+class Made(TorchDispatchMode):
+    """Counts the tensors of a size that operations put out."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        made = isinstance(out, torch.Tensor) and not func.is_view
+        self.count += made and out.numel() == self.size
+        return out
+
+
+@pytest.mark.parametrize("config", [SMALL, FLAT], ids=["mlp", "flat"])
+def test_the_gradients_of_all_layers_are_put_together_once(with_methods, config):
+    """Each layer's own would be filled up with zeros, as large as those of all layers."""
+    model = with_methods("bert", config)
+    model.train_adapter("a")
+    largest = max(trained(model), key=torch.numel)
+    with Made(largest.numel()) as made:
+        model(**inputs_for(model))[0].square().mean().backward()
+    assert made.count == 1  # the gradient
+    assert largest.grad.any()
+
+
+def gradients(model, **options):
+    model.zero_grad()
+    model(**inputs_for(model), **options)[0].square().mean().backward()
+    return [parameter.grad.clone() for parameter in trained(model)]
+
+
+def test_layers_that_run_by_themselves_have_the_same_gradients(with_methods):
+    """A layer outside a pass, as in a pipeline or a checkpoint, computes its prefixes alone."""
+    model = with_methods("bert", SMALL).to(torch.float64)
+    model.train_adapter("a")
+    model.eval()
+    whole = gradients(model)
+    (pool,) = bank_of(model).of_type(PrefixPool)
+    apart = model.encoder.layer[1].register_forward_pre_hook(lambda *_: pool.clear())
+    torch.testing.assert_close(gradients(model), whole, atol=1e-12, rtol=0)
+    apart.remove()
+
+
+def test_layers_below_that_need_no_gradient_take_none_from_those_above(with_methods):
+    model = with_methods("bert", SMALL)
+    model.train_adapter("a")
+    first = model.encoder.layer[0]
+    first.register_forward_pre_hook(lambda *_: torch.set_grad_enabled(False) and None)
+    first.register_forward_hook(lambda *_: torch.set_grad_enabled(True) and None)
+    assert all(gradient.any() for gradient in gradients(model))
+
+
+def test_nothing_of_a_pass_is_kept_behind_it(with_methods):
     model = with_methods("bert", SMALL)
     (pool,) = bank_of(model).of_type(PrefixPool)
-    prefixes = pool.prefixes("a", "self_prefix")
-    whole = prefixes.of_layers(0, prefixes.layers)
-    rows = [prefixes.of_layers(layer, 1) for layer in range(prefixes.layers)]
-    torch.testing.assert_close(torch.cat(rows, dim=1), whole)
-    seen = []
-    linear = F.linear
-
-    class Watch(torch.overrides.TorchFunctionMode):
-        def __torch_function__(self, func, types, args=(), kwargs=None):
-            if func is linear and args[0].shape == (3, 5):
-                seen.append(args[1].shape[0])
-            return func(*args, **(kwargs or {}))
-
-    with Watch():
-        output_of(model)
-    assert seen == [2 * WIDTH] * prefixes.layers
+    output_of(model)
+    assert not pool.in_pass.filled
+    with pytest.raises(IndexError):
+        model(input_ids=torch.full((1, 3), VOCABULARY))
+    assert not pool.in_pass.filled
 
 
 def test_dropout_of_prefixes_runs_in_training_only(with_methods):

@@ -35,7 +35,7 @@ def write_prefix(source: Source, config: PrefixTuningConfig) -> Written:
     prefixes = pool.prefixes(source.name, location)
     if config.use_gating or config.leave_out or [location] != list(pool.adapters[source.name]):  # type: ignore[call-overload]
         raise source.refusal("PEFT's prefixes have no gates, and stand in every layer")
-    values = prefixes.of_layers(0, prefixes.layers).detach()
+    values = prefixes.of_all_layers().detach()
     if len(source.bank.architecture.stacks) > 1:
         values = _as_saved(source, values, prefixes.layers)
     fields = {
