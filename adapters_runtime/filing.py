@@ -135,10 +135,8 @@ class FilingMethods:
         """
         _note_format(use_safetensors=use_safetensors)
         name = fusion_name(adapter_names)
-        fusions.save(self, Path(save_directory), name, meta_dict)  # type: ignore[arg-type]
-        if with_head:
-            head = with_head if isinstance(with_head, str) else name
-            head_folder.save(self, Path(save_directory), head)  # type: ignore[arg-type]
+        head = name if with_head is True else with_head or None
+        fusions.save(self, Path(save_directory), name, meta_dict, head)  # type: ignore[arg-type]
         _save_more(custom_weights_loaders, save_directory, name)
 
     def load_adapter_fusion(
@@ -153,9 +151,11 @@ class FilingMethods:
     ) -> str:
         """Load a fusion's folder and return the fusion's name; its members must be loaded."""
         source = located(adapter_fusion_name_or_path, **download)
+        with_head = with_head and head_folder.is_one(source) and hasattr(self, "heads")
+        head = head_folder.prepare(self, source)[1] if with_head else None  # type: ignore[arg-type]
         name = fusions.load(self, source, load_as)  # type: ignore[arg-type]
-        if with_head and head_folder.is_one(source) and hasattr(self, "heads"):
-            head_folder.load(self, source)  # type: ignore[arg-type]
+        if head is not None:
+            head.install()
         for loader in custom_weights_loaders or ():
             loader.load(str(source), load_as, main_load_name=name)
         if set_active:

@@ -178,4 +178,7 @@ def public_name(source: str | None) -> str | None:
     """Return what others may call the base: a path of this machine means nothing to them."""
     if source is None:
         return None
-    return Path(source).name if Path(source).exists() else source
+    path = Path(source)
+    if not path.exists():
+        return source
+    return (path.resolve() if path.name in ("", "..") else path).name

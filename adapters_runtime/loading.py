@@ -27,7 +27,7 @@ def load_model(
     raise.
     """
     model: Model = model_class.from_pretrained(model_name_or_path, *model_args, **kwargs)
-    folder = Path(model_name_or_path)
+    folder = Path(model_name_or_path, kwargs.get("subfolder") or "")
     saved = whole.read_interface(folder)
     if interface is None and saved is not None:
         interface = AdapterModelInterface.from_dict(saved)

@@ -142,7 +142,7 @@ class AdapterTrainer(Trainer):
             if (place := files.folder_within(source, name)).joinpath(files.CONFIG).is_file():
                 folder.refill(self.adapted, place, name)
         for name in self.trained_fusions():
-            if (place := files.folder_within(source, name)).joinpath(fusions.CONFIG).is_file():
+            if (place := files.folder_within(source, name)).joinpath(files.FUSION_CONFIG).is_file():
                 fusions.refill(self.adapted, place, name)
                 if self._has_static_head():
                     heads.refill(self.adapted, place, name, name)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec
 
+from adapters_runtime.errors import ConfigError
 from adapters_runtime.heads.base import HeadConfig, PredictionHead
 from adapters_runtime.heads.registry import Heads, build_head, head_class
 
@@ -209,6 +210,8 @@ class AddsHeads:
 
     def new_head(self, head_name: str, config: HeadConfig) -> PredictionHead:
         """Build a head that fits this model, without adding it."""
+        if not isinstance(config, Mapping):
+            raise ConfigError(f"the configuration of a head has fields, and is not {config!r}")
         known = {**self.head_types, **self.custom_heads}
         cls = head_class(known, self.config.model_type, config.get("head_type"))
         head: PredictionHead = build_head(cls, self, head_name, config)

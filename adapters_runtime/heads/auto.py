@@ -31,11 +31,14 @@ from adapters_runtime.heads.base import IGNORED, own_inputs
 from adapters_runtime.heads.flexible import FlexibleHeads
 from adapters_runtime.heads.language_modeling import LanguageModelingHead
 from adapters_runtime.heads.registry import Heads, offered_heads
+from adapters_runtime.heads.static import WHERE
 from adapters_runtime.inject.named import NamedModules
 from adapters_runtime.model import attach_bank
 
 _SUFFIX = "AdapterModel"
 _OLD_SUFFIX = "ModelWithHeads"
+_OF_WEIGHTS = ("dtype", "torch_dtype", "quantization_config")
+"""Options that mean something else in a configuration: `auto`, or what its weights already are."""
 
 
 class AutoAdapterModel:
@@ -47,9 +50,9 @@ class AutoAdapterModel:
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a base model; see `FlexibleHeads.from_pretrained`."""
-        config = kwargs.pop("config", None) or AutoConfig.from_pretrained(
-            pretrained_model_name_or_path
-        )
+        config = kwargs.pop("config", None)
+        if config is None:
+            config, kwargs = _configuration(pretrained_model_name_or_path, kwargs)
         model_class: Any = adapter_model_class(base_class_for(config))
         return model_class.from_pretrained(
             pretrained_model_name_or_path, *args, config=config, **kwargs
@@ -59,6 +62,15 @@ class AutoAdapterModel:
     def from_config(cls, config: PreTrainedConfig) -> Any:
         """Build a model of random weights."""
         return adapter_model_class(base_class_for(config))(config)
+
+
+def _configuration(source: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return a configuration, changed as the options say, and the options of the weights."""
+    where = {key: options[key] for key in WHERE if key in options}
+    kept = {key: options[key] for key in (*WHERE, *_OF_WEIGHTS) if key in options}
+    rest = {key: value for key, value in options.items() if key not in kept}
+    config, unused = AutoConfig.from_pretrained(source, return_unused_kwargs=True, **where, **rest)
+    return config, unused | kept
 
 
 class _ByConfiguration(Mapping[Any, Any]):

@@ -97,7 +97,9 @@ class PredictionHead(nn.Sequential):
 
     @property
     def id2label(self) -> dict[int, str]:
-        return {index: label for label, index in (self.config.get("label2id") or {}).items()}
+        """The names of the classes in the order of their numbers; files sort them by name."""
+        labels: Mapping[str, int] = self.config.get("label2id") or {}
+        return dict(sorted((index, label) for label, index in labels.items()))
 
     def summary(self, outputs: ModelOutput, cls_output: Tensor | None) -> Tensor:
         """Return what stands for the sequence: the pooler's output, if the head wants that."""

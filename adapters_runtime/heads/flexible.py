@@ -279,7 +279,7 @@ class FlexibleHeads(AddsHeads, AdapterMethods):
             source, *args, output_loading_info=True, **kwargs
         )
         static.adopt(model, source, kwargs, info["unexpected_keys"])
-        whole.load_adapters(model, Path(source))
+        whole.load_adapters(model, Path(source, kwargs.get("subfolder") or ""))
         return (model, info) if wants_info else model
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:

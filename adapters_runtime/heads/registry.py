@@ -17,9 +17,11 @@ from adapters_runtime.heads.language_modeling import CausalLMHead, MaskedLMHead,
 from adapters_runtime.heads.multiple_choice import MultipleChoiceHead
 from adapters_runtime.heads.question_answering import QuestionAnsweringHead
 from adapters_runtime.heads.tagging import TaggingHead
+from adapters_runtime.io.heads import named_labels
 
 Heads = Mapping[str, type[PredictionHead]]
 
+_NAMED_APART = frozenset({"head_type", "label2id", "id2label"})
 _OF_TEXTS = (ClassificationHead, MultiLabelClassificationHead, QuestionAnsweringHead)
 _ENCODER = (TaggingHead, MultipleChoiceHead, BiaffineParsingHead, MaskedLMHead, CausalLMHead)
 
@@ -53,21 +55,19 @@ def hears(architecture: Architecture) -> bool:
 
 def head_class(heads: Heads, model_type: str, head_type: Any) -> type[PredictionHead]:
     """Return the class of a head by its type; raises UnsupportedHead."""
-    if head_type not in heads:
+    if not isinstance(head_type, str) or head_type not in heads:
         raise UnsupportedHead(model_type, str(head_type), tuple(heads))
     return heads[head_type]
 
 
 def build_head(cls: Any, model: Any, name: str, config: HeadConfig) -> Any:
-    """Build a head from its configuration; raises ConfigError on fields that it does not have."""
-    fields = {key: value for key, value in config.items() if key != "head_type"}
-    labels = fields.pop("label2id", None) or {}
-    named = fields.pop("id2label", None) or {index: label for label, index in labels.items()}
-    if named:
-        fields["id2label"] = {int(index): label for index, label in named.items()}
+    """Build a head from its configuration; raises ConfigError where that cannot be one of its."""
+    fields = {key: value for key, value in config.items() if key not in _NAMED_APART}
+    if named := named_labels(config):
+        fields["id2label"] = named
     try:
         return cls(model, name, **fields)
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"head {name!r} cannot be built from {fields}: {error}") from error
 
 

@@ -24,6 +24,9 @@ from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.io import files
 from adapters_runtime.shapes import head_type_of
 
+WHERE = ("cache_dir", "revision", "subfolder", "token", "local_files_only")
+"""Options of `from_pretrained` that say where its files are."""
+
 NAME = "default"
 """How the head of a checkpoint is called."""
 
@@ -256,11 +259,7 @@ def read_checkpoint(source: Any, wanted: set[str], options: Mapping[str, Any]) -
 
 def _weight_files(source: Any, options: Mapping[str, Any]) -> list[Path]:
     """Return the weight files; transformers has fetched them already."""
-    where = {
-        key: options[key]
-        for key in ("cache_dir", "revision", "subfolder", "token", "local_files_only")
-        if key in options
-    }
+    where = {key: options[key] for key in WHERE if key in options}
 
     def find(name: str) -> Path | None:
         found = cached_file(

@@ -16,6 +16,7 @@ from adapters_runtime.errors import FormatError
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
+FUSION_CONFIG = "adapter_fusion_config.json"
 HEAD_CONFIG = "head_config.json"
 HEAD_WEIGHTS = ("model_head.safetensors", "pytorch_model_head.bin")
 SETUP = "adapter_setup.json"
@@ -30,7 +31,8 @@ ORIGIN = "hub_origin.json"
 LOCK = "hub_lock.json"
 
 HUB_FILES = (HUB, HUB_BASE, ORIGIN)
-ADAPTER_FILES = (CONFIG, *WEIGHTS, HEAD_CONFIG, *HEAD_WEIGHTS, INTERFACE, *HUB_FILES)
+HEAD_FILES = (HEAD_CONFIG, *HEAD_WEIGHTS)
+ADAPTER_FILES = (CONFIG, *WEIGHTS, *HEAD_FILES, INTERFACE, *HUB_FILES)
 """What a saved adapter consists of: saving it again replaces all of these."""
 
 FORMAT_VERSION = "adapters.1.3.0"

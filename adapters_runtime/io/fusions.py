@@ -13,23 +13,36 @@ from adapters_runtime.architectures import Architecture
 from adapters_runtime.configs import AdapterFusionConfig
 from adapters_runtime.errors import FormatError, TensorMismatch
 from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of, hidden
-from adapters_runtime.io import files, folder, hub_files, keys
+from adapters_runtime.io import files, folder, head_folder, hub_files, keys
 from adapters_runtime.io.filling import check_tensors
 from adapters_runtime.io.staging import staged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CONFIG = "adapter_fusion_config.json"
 WEIGHTS = ("model_adapter_fusion.safetensors", "pytorch_model_adapter_fusion.bin")
+FILES = (files.FUSION_CONFIG, *WEIGHTS)
+BESIDE = (*files.HEAD_FILES, *files.HUB_FILES)
 
 
-def save(model: "PreTrainedModel", target: Path, name: str, meta: dict[str, Any] | None) -> None:
+def save(
+    model: "PreTrainedModel",
+    target: Path,
+    name: str,
+    meta: dict[str, Any] | None,
+    head: str | None = None,
+) -> None:
+    """Write a fusion's folder, with a head that goes with it.
+
+    A fusion of one adapter is called like it, and may stand beside it in its folder: what is said
+    there of the adapter then stays. Raises FusionNotLoaded and HeadNotFound.
+    """
     bank = bank_of(model)
     fusion = bank.require_fusion(name)
     prefix = "" if base_of(model) is model else f"{bank.architecture.base_prefix}."
     base = identity.base_identity(model, bank.tokenizer, **bank.base_name)
-    with staged(target, (CONFIG, *WEIGHTS, *files.HUB_FILES)) as staging:
+    alone = not (target / files.CONFIG).is_file()
+    with staged(target, (*FILES, *(BESIDE if alone else ()))) as staging:
         document = {
             **folder.description(model, name),
             "config": fusion.config.to_dict(),
@@ -37,11 +50,14 @@ def save(model: "PreTrainedModel", target: Path, name: str, meta: dict[str, Any]
             **_temperature(bank, name),
             **(meta or {}),
         }
-        files.write_json(staging / CONFIG, document)
+        files.write_json(staging / files.FUSION_CONFIG, document)
         tensors = {prefix + key: tensor for key, tensor in fusing.saved_tensors(bank, name)}
         files.write_tensors(staging / WEIGHTS[0], tensors)
-        files.write_json(staging / files.HUB, hub_files.hub_fusion(model, name, base))
-        files.write_json(staging / files.HUB_BASE, hub_files.hub_base(model, base))
+        if head is not None:
+            head_folder.write(model, staging, head)
+        if alone:
+            files.write_json(staging / files.HUB, hub_files.hub_fusion(model, name, base))
+            files.write_json(staging / files.HUB_BASE, hub_files.hub_base(model, base))
 
 
 def _temperature(bank: Any, name: str) -> dict[str, float]:
@@ -96,7 +112,7 @@ def prepare(
     the fusion is built; without it they are called as in the file. Raises as `load` does.
     """
     bank = bank_of(model)
-    document = files.read_json(source / CONFIG)
+    document = files.read_json(source / files.FUSION_CONFIG)
     saved = _members(document, source)
     if members is None:
         members = {member: member for member in saved}
@@ -123,11 +139,16 @@ def prepare(
 def refill(model: "PreTrainedModel", source: Path, name: str) -> None:
     """Copy a saved state into a fusion that the model has; its parameters stay the same objects."""
     bank = bank_of(model)
-    document = files.read_json(source / CONFIG)
+    document = files.read_json(source / files.FUSION_CONFIG)
     saved_name = str(document.get("name") or name)
     tensors = _relative(_read_weights(source), bank.architecture, saved_name, name)
     check_tensors(tensors, dict(fusing.saved_tensors(bank, name)), str(source))
     fusing.fill(bank, name, tensors, float(document.get("temperature", 1.0)))
+
+
+def members_of(source: Path) -> list[str]:
+    """Return what the members of a fusion were called when it was saved; raises FormatError."""
+    return _members(files.read_json(source / files.FUSION_CONFIG), source)
 
 
 def _members(document: dict[str, Any], source: Path) -> list[str]:
@@ -136,7 +157,7 @@ def _members(document: dict[str, Any], source: Path) -> list[str]:
     if isinstance(members, str):
         members = members.split(",")
     if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
-        raise FormatError(f"{source / CONFIG} has no list `adapter_names`")
+        raise FormatError(f"{source / files.FUSION_CONFIG} has no list `adapter_names`")
     return members
 
 

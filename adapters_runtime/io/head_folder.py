@@ -14,23 +14,31 @@ from adapters_runtime.io.staging import staged
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-FILES = (files.HEAD_CONFIG, *files.HEAD_WEIGHTS, *files.HUB_FILES)
-
 
 def save(model: "PreTrainedModel", target: Path, name: str | None) -> None:
-    """Write one head; without a name the active one, or the one that the model was built with."""
-    flexible = getattr(model, "heads", None)
+    """Write one head; without a name the active one, or the one that the model was built with.
+
+    In the folder of an adapter or fusion it goes with that, of which all that is said there stays.
+    """
     name = name or getattr(model, "active_head", None)
+    bank = bank_of(model)
+    base = identity.base_identity(model, bank.tokenizer, **bank.base_name)
+    alone = not any((target / config).is_file() for config in (files.CONFIG, files.FUSION_CONFIG))
+    with staged(target, (*files.HEAD_FILES, *(files.HUB_FILES if alone else ()))) as folder:
+        write(model, folder, name)
+        if alone:
+            files.write_json(folder / files.HUB, hub_files.hub_head(model, str(name), base))
+            files.write_json(folder / files.HUB_BASE, hub_files.hub_base(model, base))
+
+
+def write(model: "PreTrainedModel", folder: Path, name: str | None) -> None:
+    """Write what is a head's alone; raises HeadNotFound."""
+    flexible = getattr(model, "heads", None)
     if flexible is None and not heads.static_head(model):
         raise HeadNotFound(str(name))
     if flexible is not None and (not isinstance(name, str) or name not in flexible):
         raise HeadNotFound(str(name), tuple(flexible))
-    bank = bank_of(model)
-    base = identity.base_identity(model, bank.tokenizer, **bank.base_name)
-    with staged(target, FILES) as folder:
-        heads.save(model, folder, str(name), description(model, name))
-        files.write_json(folder / files.HUB, hub_files.hub_head(model, str(name), base))
-        files.write_json(folder / files.HUB_BASE, hub_files.hub_base(model, base))
+    heads.save(model, folder, str(name), description(model, name))
 
 
 def is_one(source: Path) -> bool:

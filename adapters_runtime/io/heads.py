@@ -70,10 +70,10 @@ def read(
     path = files.find_weights(source, files.HEAD_WEIGHTS)
     if path is None:
         raise FormatError(f"{source} has a {files.HEAD_CONFIG} but no weights of the head")
-    document = files.read_json(source / files.HEAD_CONFIG)
+    document = _relabelled(files.read_json(source / files.HEAD_CONFIG), id2label)
     if isinstance(getattr(model, "heads", None), dict):
         saved_name = document.get("name") or saved_name
-        return _read_flexible(model, _relabelled(document, id2label), path, saved_name, name)
+        return _read_flexible(model, document, path, saved_name, name)
     return _read_static(model, document, path)
 
 
@@ -125,6 +125,16 @@ def _relabelled(document: dict[str, Any], id2label: Mapping[int, str] | None) ->
     return {**document, **named} if config is None else {**document, "config": {**config, **named}}
 
 
+def named_labels(config: Mapping[str, Any]) -> dict[int, str]:
+    """Return {index: label} by what a head's configuration or document says; raises ConfigError."""
+    labels, named = config.get("label2id") or {}, config.get("id2label")
+    try:
+        named = named or {index: label for label, index in labels.items()}
+        return {int(index): label for index, label in named.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"a head's labels are a map to their numbers, not {labels}") from error
+
+
 def refill(model: Any, source: Path, saved_name: str, name: str) -> None:
     """Copy a saved state into the head that goes with an adapter, in place."""
     path = find_weights(source)
@@ -163,7 +173,15 @@ def _read_static(model: "PreTrainedModel", document: dict[str, Any], path: Path)
     own = static_head(model)
     tensors = {k: t for k, t in files.read_tensors(path).items() if k in own}
     check_tensors(tensors, own, str(path))
-    return ReadHead(lambda: copy_tensors(tensors, own))
+    labels = named_labels(document)
+
+    def install() -> None:
+        copy_tensors(tensors, own)
+        if len(labels) == model.config.num_labels:
+            model.config.id2label = labels
+            model.config.label2id = {label: index for index, label in labels.items()}
+
+    return ReadHead(install)
 
 
 def static_head(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -1,5 +1,7 @@
 """A set-up's folder as AdapterHub writes it: a document, a folder per adapter and fusion."""
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,21 +56,45 @@ def load(model: "PreTrainedModel", source: Path) -> tuple[AdapterCompositionBloc
     Raises what loading an adapter raises, and FormatError when the document is no set-up.
     """
     setup, head_setup = read(source)
-    prepared: list[folder.Prepared] = []
+
+    def adapter(name: str) -> folder.Prepared:
+        return folder.prepare(model, files.nested_folder(source, name), load_as=name)
+
+    def fusion(block: Fuse, waiting: Mapping[str, str]) -> fusions.Prepared:
+        place = files.nested_folder(source, block.name)
+        members = {member: waiting.get(member, member) for member in fusions.members_of(place)}
+        return fusions.prepare(model, place, block.name, members)
+
+    with prepared(setup, adapter, fusion):
+        return setup, head_setup
+
+
+@contextmanager
+def prepared(
+    setup: AdapterCompositionBlock,
+    adapter: Callable[[str], folder.Prepared],
+    fusion: Callable[[Fuse, Mapping[str, str]], fusions.Prepared],
+) -> Iterator[None]:
+    """Build the adapters and fusions of a set-up, and give them their names after the body.
+
+    Whatever raises before, the body included, leaves the model as it was. Fusions are built from
+    what their members are called while they wait.
+    """
+    hidden: list[folder.Prepared | fusions.Prepared] = []
+    waiting: dict[str, str] = {}
     try:
-        prepared.extend(
-            folder.prepare(model, files.nested_folder(source, name), load_as=name)
-            for name in setup.flatten()
-        )
+        for name in setup.flatten():
+            hidden.append(built := adapter(name))
+            waiting[name] = built.hidden
+        fused = {block.name: block for block in blocks_of(setup, Fuse)}
+        hidden.extend(fusion(block, waiting) for block in fused.values())
+        yield
     except Exception:
-        for adapter in prepared:
-            adapter.discard()
+        for part in hidden[::-1]:
+            part.discard()
         raise
-    for adapter in prepared:
-        adapter.install()
-    for block in blocks_of(setup, Fuse):
-        fusions.load(model, files.nested_folder(source, block.name), block.name)
-    return setup, head_setup
+    for part in hidden:
+        part.install()
 
 
 def read(source: Path) -> tuple[AdapterCompositionBlock, HeadSetup]:

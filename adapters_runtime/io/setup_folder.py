@@ -105,8 +105,7 @@ class _Parts:
         self.setup = setup
         self.pinned: dict[str, Any] = lock.get("slots", {})
         self.allow_base_mismatch = allow_base_mismatch
-        self.fusions = {block.name: block for block in blocks_of(setup, Fuse)}
-        inside = {*setup.flatten(), *self.fusions}
+        inside = {*setup.flatten(), *(block.name for block in blocks_of(setup, Fuse))}
         beside = [slot for slot in self.pinned if slot not in inside]
         self.heads = [slot for slot in beside if (folder / slot / files.HEAD_CONFIG).is_file()]
         self.embeddings = [slot for slot in beside if slot not in self.heads]
@@ -120,26 +119,16 @@ class _Parts:
         heads = [
             head_folder.prepare(self.model, self.folder / slot, slot)[1] for slot in self.heads
         ]
-        hidden: list[Prepared | fusions.Prepared] = []
-        places: dict[str, str] = {}
-        try:
-            for slot in self.setup.flatten():
-                hidden.append(adapter := self._prepare(slot))
-                places[slot] = adapter.hidden
-            for slot, block in self.fusions.items():
-                members = {member: places[member] for member in map(_member, block)}
-                hidden.append(fusions.prepare(self.model, self.folder / slot, slot, members))
+        with setup_files.prepared(self.setup, self._adapter, self._fusion):
             self._install_tables(tables)
-        except Exception:
-            for part in hidden[::-1]:
-                part.discard()
-            raise
-        for part in hidden:
-            part.install()
         for head in heads:
             head.install()
 
-    def _prepare(self, slot: str) -> Prepared:
+    def _fusion(self, block: Fuse, waiting: Mapping[str, str]) -> fusions.Prepared:
+        members = {member: waiting[member] for member in map(_member, block)}
+        return fusions.prepare(self.model, self.folder / block.name, block.name, members)
+
+    def _adapter(self, slot: str) -> Prepared:
         leave_out = self.pinned.get(slot, {}).get("load", {}).get("leave_out", ())
         return prepare(
             self.model,

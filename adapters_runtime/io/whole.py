@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ADAPTERS = "adapters"
 """The folder within the model's that has a folder for each adapter and fusion."""
+INDEX = "index.json"
+"""In it: what the last save wrote. Others may lie beside that, of earlier saves."""
 
 
 def without_adapters(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,25 +27,37 @@ def save_adapters(model: "PreTrainedModel", target: Path) -> None:
     bank = bank_of(model)
     if bank.interface is not None:
         files.write_interface(target, model.config.model_type, bank.interface)
-    if merging.merged(bank) is not None:
-        return  # the weights hold it, and are the base of no adapter
-    for name in bank.configs:
-        place = files.folder_within(target / ADAPTERS, name)
-        place.parent.mkdir(exist_ok=True)
-        folder.save(model, place, name, with_head=False, meta=None)
-    for name in bank.fusions:
-        fusions.save(model, files.folder_within(target / ADAPTERS, name), name, None)
+    # Weights into which one is merged hold it, and are the base of no adapter.
+    beside = merging.merged(bank) is None
+    written = {
+        "adapters": list(bank.configs) if beside else [],
+        "fusions": list(bank.fusions) if beside else [],
+    }
+    parent = target / ADAPTERS
+    for name in written["adapters"]:
+        folder.save(model, files.folder_within(parent, name), name, with_head=False, meta=None)
+    for name in written["fusions"]:
+        fusions.save(model, files.folder_within(parent, name), name, None)
+    if parent.is_dir():
+        files.write_json(parent / INDEX, written)
 
 
 def load_adapters(model: "PreTrainedModel", source: Path) -> None:
-    """Load every adapter and fusion that `save_adapters` has written into a model's folder."""
-    places = sorted((source / ADAPTERS).glob("*/")) if source.is_dir() else []
-    for place in places:
-        if (place / files.CONFIG).is_file():
-            folder.prepare(model, place, with_head=False).install()
-    for place in places:
-        if (place / fusions.CONFIG).is_file():
-            fusions.load(model, place, None)
+    """Load every adapter and fusion that the last `save_adapters` wrote into a model's folder."""
+    parent = source / ADAPTERS
+    if not parent.is_dir():
+        return
+    for place in _places(parent, "adapters", files.CONFIG):
+        folder.prepare(model, place, with_head=False).install()
+    for place in _places(parent, "fusions", files.FUSION_CONFIG):
+        fusions.load(model, place, None)
+
+
+def _places(parent: Path, kind: str, config: str) -> list[Path]:
+    if (parent / INDEX).is_file():
+        names = files.read_json(parent / INDEX).get(kind, ())
+        return [files.folder_within(parent, str(name)) for name in names]
+    return [path.parent for path in sorted(parent.glob(f"*/{config}"))]  # of our first releases
 
 
 def read_interface(source: Path) -> Any:

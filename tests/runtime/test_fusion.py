@@ -25,6 +25,7 @@ from adapters_runtime.errors import (
     FormatError,
     FusionExists,
     FusionNotLoaded,
+    HeadNotFound,
     TensorMismatch,
 )
 from adapters_runtime.fusing import modules_of, parameters_of, saved_tensors
@@ -32,6 +33,7 @@ from adapters_runtime.inject import bottleneck_point
 from adapters_runtime.inject.bank import bank_of
 from adapters_runtime.methods.fusion import AdapterFusion
 from adapters_runtime.shapes import BaseDescription, expected_fusion_tensors
+from tests.support.heads import flexible
 from tests.support.running import add_adapters, inputs_for, output_of, randomise, randomise_adapter
 
 WIDTH, MEMBERS = 16, 3
@@ -386,6 +388,51 @@ def test_a_fusion_that_does_not_fit_leaves_the_model_as_it_was(fused, adapted, t
         model.load_adapter_fusion(tmp_path)
 
 
+@pytest.fixture
+def with_head():
+    """A model with a fusion and a head that is called like it."""
+    model = flexible("bert")
+    for name in "ab":
+        model.add_adapter(name, SeqBnConfig(reduction_factor=4))
+    model.add_adapter_fusion(["a", "b"])
+    model.add_tagging_head("a,b")
+    return model
+
+
+def test_a_fusion_with_its_head_is_a_fusion_to_a_hub(with_head, tmp_path):
+    with_head.save_adapter_fusion(tmp_path / "f", ["a", "b"], with_head=True)
+    document = json.loads((tmp_path / "f" / "hub_adapter.json").read_text())
+    assert (document["kind"], list(document["requires"])) == ("fusion", ["a", "b"])
+    with pytest.raises(HeadNotFound):
+        with_head.save_adapter_fusion(tmp_path / "g", ["a", "b"], with_head="none")
+    assert not (tmp_path / "g").exists()
+    with_head.save_adapter_fusion(tmp_path / "f", ["a", "b"])
+    assert not list((tmp_path / "f").glob("*head*"))
+
+
+def test_a_fusion_is_loaded_with_its_head_or_not_at_all(with_head, tmp_path):
+    with_head.save_adapter_fusion(tmp_path, ["a", "b"], with_head=True)
+    (tmp_path / "model_head.safetensors").write_bytes(b"cut")
+    with_head.delete_adapter_fusion(["a", "b"])
+    with pytest.raises(FormatError, match="cannot be read"):
+        with_head.load_adapter_fusion(tmp_path)
+    assert not bank_of(with_head).fusions
+    assert with_head.load_adapter_fusion(tmp_path, with_head=False) == "a,b"
+
+
+def test_a_fusion_of_one_adapter_leaves_what_is_said_of_that(adapted, tmp_path):
+    """The two have one name, and so one folder."""
+    model = adapted("bert")
+    model.add_adapter("a", SeqBnConfig(reduction_factor=4))
+    model.describe_adapter("a", kind="language", languages=["de"])
+    model.add_adapter_fusion(["a"])
+    model.save_adapter_setup(tmp_path, Fuse("a"))
+    other = adapted("bert")
+    other.load_adapter_setup(tmp_path)
+    assert bank_of(other).info["a"].languages == ("de",)
+    assert list(bank_of(other).fusions) == ["a"]
+
+
 def test_a_copy_of_the_model_fuses_on_its_own(fused):
     model = fused()
     expected = output_of(model)
@@ -409,6 +456,11 @@ def test_a_set_up_is_saved_with_its_fusion_and_loaded_in_one_call(fused, adapted
     with pytest.raises(AdapterNotLoaded):
         model.save_adapter_setup(tmp_path / "none", "missing")
     assert not (tmp_path / "none").exists()
+    (tmp_path / "setup" / "a,b,c" / "model_adapter_fusion.safetensors").unlink()
+    third = adapted("bert")
+    with pytest.raises(FormatError, match="has no weights"):
+        third.load_adapter_setup(tmp_path / "setup")
+    assert not third.has_adapters()
 
 
 def test_a_stack_is_mixed_as_its_last_adapter(adapted):

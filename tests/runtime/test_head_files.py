@@ -1,15 +1,18 @@
 """Heads in files: beside their adapter, in folders of their own, in a saved model."""
 
+import copy
 import warnings
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import BertForSequenceClassification
 
-from adapters_runtime import AutoAdapterModel
+from adapters_runtime import AutoAdapterModel, init
 from adapters_runtime.errors import ConfigError, TensorMismatch
 from tests.support.heads import flexible
 from tests.support.inputs import batch
+from tests.support.tiny_models import build_tiny
 
 
 def test_a_head_is_saved_and_loaded_with_its_adapter(tmp_path):
@@ -27,6 +30,52 @@ def test_a_head_is_saved_and_loaded_with_its_adapter(tmp_path):
         other.load_adapter(tmp_path, load_as="c", id2label={0: "x"})
     assert other.load_adapter(tmp_path, load_as="d", with_head=False) == "d"
     assert "d" not in other.heads
+
+
+def test_labels_come_back_in_the_order_of_their_numbers(tmp_path):
+    model = flexible("bert")
+    model.add_classification_head("h", num_labels=3, id2label={0: "pos", 1: "neg", 2: "mid"})
+    model.save_head(tmp_path, "h")
+    other = flexible("bert")
+    other.load_head(tmp_path)
+    assert other.get_labels() == ["pos", "neg", "mid"]
+    assert list(other.config.id2label.items()) == [(0, "pos"), (1, "neg"), (2, "mid")]
+
+
+def test_the_labels_of_a_static_head_come_with_it(tmp_path):
+    model = classifier({0: "pos", 1: "neg", 2: "mid"})
+    model.add_adapter("a", "seq_bn")
+    model.save_adapter(tmp_path, "a")
+    other = classifier({0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"})
+    other.load_adapter(tmp_path)
+    assert other.config.id2label == {0: "pos", 1: "neg", 2: "mid"}
+    assert other.config.label2id == {"pos": 0, "neg": 1, "mid": 2}
+    other.load_adapter(tmp_path, id2label={0: "x", 1: "y", 2: "z"})
+    assert other.config.id2label == {0: "x", 1: "y", 2: "z"}
+    with pytest.raises(ConfigError, match="must name the classes 0 to 2"):
+        other.load_adapter(tmp_path, id2label={0: "x"})
+
+
+def classifier(labels):
+    """A tiny BERT that was built with a head."""
+    config = copy.deepcopy(build_tiny("bert").config)
+    config.id2label, config.label2id = labels, {label: index for index, label in labels.items()}
+    model = BertForSequenceClassification(config).eval()
+    model.base_model.load_state_dict(build_tiny("bert").state_dict())
+    init(model)
+    return model
+
+
+def test_a_head_beside_an_adapter_takes_nothing_from_what_is_said_of_it(tmp_path):
+    """So does a Trainer save them, one after the other."""
+    model = flexible("bert")
+    model.add_adapter("a", "seq_bn")
+    model.add_tagging_head("a")
+    model.describe_adapter("a", kind="task", languages=["de"])
+    model.save_adapter(tmp_path, "a")
+    before = (tmp_path / "hub_adapter.json").read_bytes()
+    model.save_head(tmp_path, "a")
+    assert (tmp_path / "hub_adapter.json").read_bytes() == before
 
 
 def test_a_trained_table_comes_with_the_head_and_serves_both_ends(tmp_path):

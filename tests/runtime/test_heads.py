@@ -1,6 +1,7 @@
 """Prediction heads: what each architecture offers, what they compute, what is saved."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from adapters_runtime.errors import (
     HeadNotFound,
     UnsupportedHead,
 )
+from adapters_runtime.heads import ClassificationHead
 from adapters_runtime.heads.dependency_parsing import mean_of_words, parsing_loss
 from adapters_runtime.heads.registry import offered_heads
 from adapters_runtime.shapes import BaseDescription, expected_head_tensors, tied_head_tensors
@@ -226,6 +228,53 @@ def test_one_label_is_regression():
     target = torch.tensor([0.5, -1.0, 2.0])
     outputs = model(**batch("bert"), labels=target)
     assert torch.equal(outputs.loss, F.mse_loss(outputs.logits.squeeze(1), target))
+
+
+def test_labels_of_padding_do_not_count_for_a_tagging_head():
+    model = flexible("bert")
+    model.add_tagging_head("h")
+    inputs, labels = batch("bert"), asked("tagging")["labels"]
+    mask = torch.ones_like(labels)
+    mask[:, -2:] = 0
+    inputs["attention_mask"] = mask
+    expected = model(**inputs, labels=labels.masked_fill(mask == 0, -100)).loss
+    assert torch.equal(model(**inputs, labels=labels).loss, expected)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"label2id": ["x", "y"]},
+        {"label2id": {"x": None}},
+        {"id2label": {"first": "x"}},
+        {"num_labels": -1},
+        {"num_labels": {}},
+        {"dropout_prob": 7},
+        {"layers": 2, "activation_function": "no such"},
+    ],
+)
+def test_a_configuration_that_no_head_can_have_is_refused(fields):
+    model = flexible("bert")
+    with pytest.raises(ConfigError):
+        model.add_prediction_head_from_config("h", {"head_type": "tagging", **fields})
+    with pytest.raises(ConfigError):
+        model.add_prediction_head_from_config("h", "tagging")
+    with pytest.raises(UnsupportedHead):
+        model.add_prediction_head_from_config("h", {"head_type": ["tagging"]})
+    assert not model.heads
+
+
+def test_a_head_of_ones_own_may_be_one_of_ours_with_another_constructor():
+    class Sentiment(ClassificationHead):
+        def __init__(self, model, head_name, mood="good"):
+            super().__init__(model, head_name, 2, layers=1, id2label={0: "bad", 1: mood})
+
+    assert list(inspect.signature(Sentiment).parameters) == ["model", "head_name", "mood"]
+    model = flexible("bert")
+    model.register_custom_head("sentiment", Sentiment)
+    model.add_custom_head("sentiment", "h", mood="fine")
+    assert model.get_labels() == ["bad", "fine"]
+    assert model(**batch("bert"), labels=torch.tensor([0, 1, 1])).loss.isfinite()
 
 
 def test_a_causal_head_is_held_against_the_next_token():
