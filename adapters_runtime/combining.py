@@ -41,7 +41,6 @@ class CombiningMethods:
         bank = bank_of(self)  # type: ignore[arg-type]
         fuse = _as_fuse(adapter_names, name)
         loaded = AdapterFusionConfig.load(config or DEFAULT_ADAPTERFUSION_CONFIG)
-        assert isinstance(loaded, AdapterFusionConfig)
         # What a stack gives is what its last adapter gives: that is what is mixed.
         mixed = (child if isinstance(child, str) else child.last() for child in fuse)
         members = tuple(dict.fromkeys(mixed))

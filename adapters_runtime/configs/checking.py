@@ -4,6 +4,7 @@ Only the few forms that configurations use are understood: numbers, strings, Non
 of these, tuples of one type, and maps from names.
 """
 
+import math
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
@@ -35,13 +36,20 @@ def _fits_map(value: Any, arguments: tuple[Any, ...]) -> bool:
     )
 
 
+def _is_number(value: Any) -> bool:
+    """JSON has no word for what is not finite, and no weight survives it."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 _CHECKS: dict[Any, Callable[[Any, tuple[Any, ...]], bool]] = {
     Literal: _fits_literal,
     Union: _fits_union,
     types.UnionType: _fits_union,
     tuple: _fits_tuple,
     Mapping: _fits_map,
-    float: lambda value, _: isinstance(value, int | float) and not isinstance(value, bool),
+    float: lambda value, _: _is_number(value),
     int: lambda value, _: isinstance(value, int) and not isinstance(value, bool),
 }
 

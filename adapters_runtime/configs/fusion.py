@@ -47,7 +47,7 @@ class AdapterFusionConfig(AdapterConfig, of_adapter=False):
         return data
 
     @classmethod
-    def load(cls, config: Any, **overrides: Any) -> AdapterConfig:
+    def load(cls, config: Any, **overrides: Any) -> "AdapterFusionConfig":
         if isinstance(config, str):
             if config not in ADAPTERFUSION_CONFIG_MAP:
                 known = ", ".join(ADAPTERFUSION_CONFIG_MAP)
@@ -55,6 +55,8 @@ class AdapterFusionConfig(AdapterConfig, of_adapter=False):
             config = ADAPTERFUSION_CONFIG_MAP[config]
         given = {name: value for name, value in overrides.items() if value is not None}
         loaded = cls.from_dict(config)
+        if not isinstance(loaded, AdapterFusionConfig):
+            raise ConfigError(f"{config!r} is the configuration of an adapter, not of a fusion")
         return loaded.replace(**given) if given else loaded
 
 

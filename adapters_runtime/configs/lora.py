@@ -51,7 +51,7 @@ class LoRAConfig(LayeredConfig):
     vera_d: float | None = None
     vera_b: float | None = None
     dtype: str | None = None
-    """Name of the torch dtype of the weights; that of the model when None."""
+    """For AdapterHub's library, which needs it; here weights always are of the model's type."""
 
     @property
     def is_ia3(self) -> bool:

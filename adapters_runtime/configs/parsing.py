@@ -93,7 +93,7 @@ def _parse_fields(text: str, term: str) -> dict[str, Any]:
         if not isinstance(call, ast.Call) or call.args:
             raise ConfigError(f"in {term.strip()!r}, every value needs its field: field=value")
         return {keyword.arg or "**": ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(
@@ -131,9 +131,12 @@ def _read_document(config: Any) -> AdapterConfig:
 
 
 def _is_path(text: str) -> bool:
-    return text.endswith(".json") or (
-        text != "" and text not in ADAPTER_CONFIG_MAP and Path(text).exists()
-    )
+    if text in ADAPTER_CONFIG_MAP or not text:
+        return False
+    try:
+        return text.endswith(".json") or Path(text).exists()
+    except OSError:  # longer than a path may be
+        return False
 
 
 def _read_file(path: Path) -> AdapterConfig:
@@ -144,4 +147,4 @@ def _read_file(path: Path) -> AdapterConfig:
         raise ConfigError(f"there is no file {file}") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} is not a JSON file: {error}") from error
-    return load_config(document)
+    return load_config(document) if isinstance(document, Mapping) else _read_document(document)

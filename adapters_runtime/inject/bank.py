@@ -18,7 +18,6 @@ from adapters_runtime.configs import (
 )
 from adapters_runtime.context import Activation, Activations
 from adapters_runtime.errors import (
-    AdapterError,
     AdapterExists,
     AdapterNotLoaded,
     FusionNotLoaded,
@@ -103,7 +102,7 @@ class AdapterBank(nn.Module):
         try:
             for member in parts_of(config):
                 self._add_part(name, member)
-        except AdapterError:
+        except Exception:
             self._discard(name)
             raise
         self.configs[name] = config

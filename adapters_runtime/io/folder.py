@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from adapters_runtime import architectures, identity, merging
 from adapters_runtime.configs import AdapterConfig, load_config, numbering
 from adapters_runtime.configs.legacy import upgrade_document
-from adapters_runtime.errors import BaseMismatch, FormatError, TensorMismatch
+from adapters_runtime.errors import BaseMismatch, FormatError
 from adapters_runtime.info import AdapterInfo
 from adapters_runtime.inject.bank import AdapterBank, bank_of, base_of, hidden
 from adapters_runtime.io import files, heads, hub_files, keys
@@ -172,11 +172,11 @@ def _make_room(
     try:
         found = {key.replace(temporary, name): tensor for key, tensor in own.items()}
         check_tensors(tensors, found, str(source))
-    except TensorMismatch:
+        bank.fill(temporary, {key: tensors[key.replace(temporary, name)] for key in own})
+        bank.leave_out(temporary, leave_out)
+    except Exception:
         bank.remove(temporary)
         raise
-    bank.fill(temporary, {key: tensors[key.replace(temporary, name)] for key in own})
-    bank.leave_out(temporary, leave_out)
     return temporary
 
 

@@ -121,8 +121,8 @@ def prepare(
     saved_name = str(document.get("name") or ",".join(saved))
     name = load_as or saved_name
     config = AdapterFusionConfig.load(document.get("config"))
-    assert isinstance(config, AdapterFusionConfig)
     tensors = _relative(_read_weights(source), bank.architecture, saved_name, name)
+    temperature = _cooled(document)
     temporary = hidden(name)
     fusing.add(bank, temporary, tuple(members.values()), config)
     own = {key.replace(temporary, name): t for key, t in fusing.saved_tensors(bank, temporary)}
@@ -131,8 +131,6 @@ def prepare(
     except TensorMismatch:
         fusing.remove(bank, temporary)
         raise
-    # Files without a temperature are of a training that is over, and so cold.
-    temperature = float(document.get("temperature", 1.0))
     return Prepared(bank, temporary, name, tuple(members), tensors, temperature)
 
 
@@ -143,7 +141,15 @@ def refill(model: "PreTrainedModel", source: Path, name: str) -> None:
     saved_name = str(document.get("name") or name)
     tensors = _relative(_read_weights(source), bank.architecture, saved_name, name)
     check_tensors(tensors, dict(fusing.saved_tensors(bank, name)), str(source))
-    fusing.fill(bank, name, tensors, float(document.get("temperature", 1.0)))
+    fusing.fill(bank, name, tensors, _cooled(document))
+
+
+def _cooled(document: dict[str, Any]) -> float:
+    # Files without a temperature are of a training that is over, and so cold.
+    temperature = document.get("temperature", 1.0)
+    if not isinstance(temperature, int | float):
+        raise FormatError(f"the temperature of a fusion is a number, not {temperature!r}")
+    return float(temperature)
 
 
 def members_of(source: Path) -> list[str]:

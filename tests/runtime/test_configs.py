@@ -147,6 +147,10 @@ def test_an_expression_changes_and_joins_presets(text, config):
         ("seq_bn|seq_bn", "cannot be combined: both stand at output"),
         ("missing.json", "there is no file"),
         ("seq_bn[**{'a': 1}]", "no field"),
+        ("seq_bn[reduction_factor={[1]: 2}]", "Python literals"),
+        (f"lora[r={'-' * 100_000}4]", "Python literals"),
+        (f"lora[r={'1+' * 100_000}4]", "Python literals"),
+        ("x" * 5_000, "no configuration is called"),
     ],
 )
 def test_a_wrong_expression_says_what_is_wrong(text, message):
@@ -162,6 +166,9 @@ def test_a_file_or_its_folder_is_read(tmp_path):
     assert load_config(file) == LoRAConfig(r=2)
     file.write_text("{")
     with pytest.raises(ConfigError, match="is not a JSON file"):
+        load_config(file)
+    file.write_text(json.dumps(str(file)))
+    with pytest.raises(ConfigError, match="does not read"):
         load_config(file)
 
 
@@ -190,7 +197,9 @@ def test_a_wrong_document_says_what_is_wrong(document, message):
     ("build", "message"),
     [
         (lambda: SeqBnConfig(reduction_factor=0), "between 0.001 and 1,000,000, not be 0"),
-        (lambda: SeqBnConfig(reduction_factor=float("nan")), "not be nan"),
+        (lambda: SeqBnConfig(reduction_factor=float("nan")), "a number .*, not nan"),
+        (lambda: LoRAConfig(alpha=float("inf")), "alpha of LoRAConfig must be a number, not inf"),
+        (lambda: SeqBnConfig(scaling=float("nan")), "a number or .*, not nan"),
         (lambda: ConfigUnion(*[SeqBnConfig(leave_out=[0])] * 65), "at most 64 parts, not 65"),
         (lambda: SeqBnConfig(reduction_factor="16"), "a number or a map from layer to number"),
         (lambda: SeqBnConfig(reduction_factor={"last": 2}), "neither the number of a layer"),
@@ -312,6 +321,8 @@ def test_a_fusion_is_no_adapter():
         AdapterFusionConfig.load("fixed")
     with pytest.raises(ConfigError, match="no method is called 'adapter_fusion'"):
         load_config({"architecture": "adapter_fusion"})
+    with pytest.raises(ConfigError, match="of an adapter, not of a fusion"):
+        AdapterFusionConfig.load(SeqBnConfig())
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from adapters_runtime.errors import (
     AdapterNotLoaded,
     BaseMismatch,
+    ConfigError,
     FormatError,
     MergeStateError,
     TensorMismatch,
@@ -70,6 +71,17 @@ def test_a_refused_adapter_leaves_the_model_as_it_was(adapted, saved):
         model.load_adapter(saved)
     assert list(model.adapters_config) == ["a"]
     assert torch.equal(output_of(model), before)
+
+
+@pytest.mark.parametrize(("config", "layers"), [("seq_bn", [-1]), ("prompt_tuning", [0])])
+def test_layers_that_cannot_be_left_out_leave_nothing_behind(adapted, tmp_path, config, layers):
+    model = adapted("bert")
+    model.add_adapter("a", config)
+    model.save_adapter(tmp_path, "a")
+    other = adapted("bert")
+    with pytest.raises(ConfigError, match="leave_out"):
+        other.load_adapter(tmp_path, leave_out=layers)
+    assert not other.has_adapters()
 
 
 def test_a_base_of_another_structure_is_refused(adapted, saved):
