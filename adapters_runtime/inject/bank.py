@@ -97,8 +97,8 @@ class AdapterBank(nn.Module):
         """
         if name in self.configs:
             raise AdapterExists(name)
-        if name == BASE:
-            raise InvalidComposition(f"{BASE!r} stands for no adapter, and cannot be one's name")
+        if name in ("", BASE):
+            raise InvalidComposition(f"{name!r} stands for no adapter, and cannot be one's name")
         try:
             for member in parts_of(config):
                 self._add_part(name, member)

@@ -56,7 +56,7 @@ def read(folder: Path) -> Embeddings:
     if weight.dim() != 2 or not weight.is_floating_point():
         raise FormatError(f"{folder} holds no embedding, but {weight.dtype} {list(weight.shape)}")
     stored = folder / TOKENIZER
-    tokenizer = AutoTokenizer.from_pretrained(stored) if stored.is_dir() else None
+    tokenizer = _tokenizer(stored) if stored.is_dir() else None
     if tokenizer is not None and len(tokenizer) > len(weight):
         raise FormatError(
             f"the tokenizer in {folder} has {len(tokenizer)} tokens, but there are only "
@@ -64,6 +64,13 @@ def read(folder: Path) -> Embeddings:
         )
     origin = files.read_json(folder / files.ORIGIN) if (folder / files.ORIGIN).is_file() else {}
     return Embeddings(weight, tokenizer, {key: origin.get(key) for key in ("ref", "content")})
+
+
+def _tokenizer(folder: Path) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # tokenizers has none of its own
+        raise FormatError(f"{folder} holds no tokenizer: {error}") from error
 
 
 def _weight(folder: Path) -> Tensor:

@@ -1,5 +1,6 @@
 """Reading and writing the files of an adapter's folder: JSON, and tensors without pickle."""
 
+import hashlib
 import json
 import pickle
 from collections.abc import Mapping
@@ -30,6 +31,9 @@ ORIGIN = "hub_origin.json"
 """Ours: which published version a pulled folder is."""
 LOCK = "hub_lock.json"
 
+_LONGEST = 180
+"""Of a folder's name; file systems end at 255, and saving puts something before it for a while."""
+
 HUB_FILES = (HUB, HUB_BASE, ORIGIN)
 HEAD_FILES = (HEAD_CONFIG, *HEAD_WEIGHTS)
 ADAPTER_FILES = (CONFIG, *WEIGHTS, *HEAD_FILES, INTERFACE, *HUB_FILES)
@@ -40,8 +44,13 @@ FORMAT_VERSION = "adapters.1.3.0"
 
 
 def folder_within(parent: Path, name: str) -> Path:
-    """Return a folder of its own for what has a name: slashes in it do not nest folders."""
+    """Return a folder of its own for what has a name: slashes in it do not nest folders.
+
+    A name of any length has one: what it is called stands in its documents.
+    """
     quoted = quote(name, safe="@+,")
+    if len(quoted) > _LONGEST:
+        quoted = f"{quoted[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return parent / (quoted.replace(".", "%2E") if quoted in (".", "..") else quoted)
 
 
@@ -66,7 +75,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise FormatError(
             f"{path.parent} is not an adapter's folder: it has no {path.name}"
         ) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise FormatError(f"{path} cannot be read: {error}") from error
     if not isinstance(document, dict):
         raise FormatError(f"{path} holds no JSON object")
@@ -95,7 +104,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise FormatError(f"{path} cannot be read: {error}") from error
-    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in tensors.items()
+    ):
         raise FormatError(f"{path} holds something else than a dictionary of tensors")
     return tensors
 

@@ -123,15 +123,16 @@ def prepare(
         config, tensors = peft.read(model, source, document, name, with_head=with_head)
         hidden = _make_room(bank, config, tensors, name, source)
         return Prepared(bank, name, hidden, tensors, AdapterInfo(), None)
-    hub, origin = _optional(source / files.HUB), _optional(source / files.ORIGIN)
+    hub = hub_files.read_hub(source) if (source / files.HUB).is_file() else {}
+    origin = _optional(source / files.ORIGIN)
     if hub and not allow_base_mismatch:
-        casts = _optional(source / files.HUB_BASE).get("aliases", [])
+        casts = hub_files.read_casts(source)
         check_base(model, hub.get("base", {}), casts, f"the adapter in {source}")
     head = heads.read(model, source, saved_name, name, id2label) if with_head else None
     tensors = keys.normalise(_read_weights(source), bank.architecture, saved_name, name)
     config = config or _config(document, bank.configs.get(name), _halves(bank))
-    hidden = _make_room(bank, config, tensors, name, source, leave_out)
     info = replace(hub_files.read_info(hub, origin), dropped_layers=tuple(leave_out))
+    hidden = _make_room(bank, config, tensors, name, source, leave_out)
     return Prepared(bank, name, hidden, tensors, info, head)
 
 
@@ -229,7 +230,7 @@ def _read_weights(source: Path) -> dict[str, Tensor]:
 
 
 def check_base(
-    model: nn.Module, wanted: dict[str, Any], casts: Iterable[dict[str, str]], subject: str
+    model: nn.Module, wanted: dict[str, Any], casts: Iterable[str], subject: str
 ) -> None:
     """Raise BaseMismatch unless the model is the base that `wanted` identifies.
 
@@ -242,7 +243,7 @@ def check_base(
     if wanted.get("body") is None:
         return
     here = identity.base_identity(model)
-    equal = {cast["digest"] for cast in casts}
+    equal = set(casts)
     differences = {
         part: (wanted[part], digest)
         for part, digest in (("body", here.body), ("embeddings", here.embeddings))

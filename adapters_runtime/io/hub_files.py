@@ -1,5 +1,6 @@
 """The files a hub reads beside an adapter's weights: base identity, contract, base registration."""
 
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -7,19 +8,50 @@ from torch import nn
 from adapters_runtime import identity
 from adapters_runtime.composition import AdapterCompositionBlock
 from adapters_runtime.configs import signature
+from adapters_runtime.errors import FormatError
 from adapters_runtime.info import SLOTS, AdapterInfo
 from adapters_runtime.inject.bank import AdapterBank, bank_of
 from adapters_runtime.inject.bottleneck_point import BottleneckPoint
 from adapters_runtime.inject.token_tables import OWN
+from adapters_runtime.io import files
 from adapters_runtime.shapes import fused_points, fused_sites
 
 SCHEMA = "hub.adapter/1"
+_FIELDS: dict[str, type] = {
+    "base": dict,
+    "datasets": list,
+    "languages": list,
+    "requires": dict,
+    "signature": dict,
+    "training": dict,
+}
+"""Of hub_adapter.json, as far as it is read here."""
 
 
 def base_name(model: nn.Module) -> str | None:
     """Return under which name others find the base: as `describe_base` says, or by its folder."""
     source: str | None = model.name_or_path  # type: ignore[assignment]
     return bank_of(model).base_name.get("name") or identity.public_name(source or None)
+
+
+def read_hub(source: Path) -> dict[str, Any]:
+    """Return what hub_adapter.json of a folder knows; raises FormatError."""
+    path = source / files.HUB
+    known = {field: value for field, value in files.read_json(path).items() if value is not None}
+    for field, kind in _FIELDS.items():
+        if not isinstance(known.get(field, kind()), kind):
+            raise FormatError(f"{path}: {field!r} cannot be {known[field]!r}")
+    return known
+
+
+def read_casts(source: Path) -> list[str]:
+    """Return the digests that hub_base.json of a folder has for casts of the base."""
+    path = source / files.HUB_BASE
+    casts = files.read_json(path).get("aliases", []) if path.is_file() else []
+    try:
+        return [str(cast["digest"]) for cast in casts]
+    except (TypeError, KeyError) as error:
+        raise FormatError(f"{path}: `aliases` cannot be {casts!r}") from error
 
 
 def hub_adapter(model: nn.Module, name: str, base: identity.BaseIdentity) -> dict[str, Any]:

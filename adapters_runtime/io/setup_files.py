@@ -107,6 +107,9 @@ def read(source: Path) -> tuple[AdapterCompositionBlock, HeadSetup]:
     heads = document.get("head_setup")
     if isinstance(heads, dict):
         return setup, AdapterCompositionBlock.from_dict(heads)
+    names = heads if isinstance(heads, list) else [heads or ""]
+    if not all(isinstance(name, str) for name in names):
+        raise FormatError(f"{source / files.SETUP}: `head_setup` cannot be {heads!r}")
     return setup, heads
 
 

@@ -54,7 +54,7 @@ def swap_slot(model: "PreTrainedModel", slot: str, folder: str | Path) -> None:
     """
     bank = bank_of(model)
     bank.require(slot)
-    document = files.read_json(Path(folder) / files.HUB)
+    document = hub_files.read_hub(Path(folder))
     leave_out = check_contract(bank, slot, document.get("signature", {}))
     prepare(model, Path(folder), load_as=slot, with_head=False, leave_out=leave_out).install()
 

@@ -115,6 +115,16 @@ def test_saved_embeddings_come_back_exactly_with_their_tokenizer(model, loaded, 
     assert torch.equal(outputs(other, tokenizer)[0], expected)
 
 
+def test_a_damaged_tokenizer_is_refused_and_changes_nothing(model, loaded, german, tmp_path):
+    model.add_embeddings("de", german)
+    model.save_embeddings(tmp_path, "de", german)
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text("{")
+    other = copy.deepcopy(loaded)
+    with pytest.raises(FormatError, match="holds no tokenizer"):
+        other.load_embeddings(tmp_path, "german")
+    assert list(other.loaded_embeddings) == ["default"]
+
+
 def test_a_folder_of_the_older_library_is_read(model, german, tmp_path):
     model.add_embeddings("de", german)
     table = model.loaded_embeddings["de"].detach().clone()

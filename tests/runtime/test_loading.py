@@ -131,6 +131,41 @@ class Executed:
         return (open, ("/nonexistent/executed", "w"))
 
 
+WRONG = [
+    ("hub_adapter.json", {"base": "bert"}),
+    ("hub_adapter.json", {"signature": []}),
+    ("hub_adapter.json", {"languages": 5}),
+    ("hub_adapter.json", {"datasets": "squad"}),
+    ("hub_base.json", {"aliases": [1]}),
+    ("hub_base.json", {"aliases": None}),
+]
+
+
+@pytest.mark.parametrize(("file", "fields"), WRONG)
+def test_a_document_with_a_wrong_field_leaves_nothing_behind(adapted, saved, file, fields):
+    path = saved / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    model = adapted("bert")
+    with pytest.raises(FormatError, match=f"{next(iter(fields))}. cannot be"):
+        model.load_adapter(saved)
+    assert not model.has_adapters()
+
+
+@pytest.mark.parametrize("change", ["to_sparse", "int", "cfloat"])
+def test_tensors_that_are_no_weights_are_refused(adapted, saved, change):
+    tensors = load_file(saved / "adapter.safetensors")
+    (saved / "adapter.safetensors").unlink()
+    changed = {key: getattr(tensor, change)() for key, tensor in tensors.items()}
+    torch.save(changed, saved / "pytorch_adapter.bin")
+    model = adapted("bert")
+    with pytest.raises(FormatError, match="holds no weights, but torch"):
+        model.load_adapter(saved)
+    torch.save({0: torch.zeros(1)}, saved / "pytorch_adapter.bin")
+    with pytest.raises(FormatError, match="something else than a dictionary"):
+        model.load_adapter(saved)
+    assert not model.has_adapters()
+
+
 def test_a_pickle_that_runs_code_is_refused(adapted, saved):
     (saved / "adapter.safetensors").unlink()
     (saved / "pytorch_adapter.bin").write_bytes(pickle.dumps(Executed(), protocol=2))

@@ -133,6 +133,15 @@ def test_all_adapters_of_a_set_up_are_loaded_or_none(fresh, setup_folder):
     assert model.adapters_config == {}
 
 
+def test_heads_that_have_no_names_are_refused_before_anything_is_loaded(fresh, setup_folder):
+    path = setup_folder / "adapter_setup.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"head_setup": 5}))
+    model = fresh()
+    with pytest.raises(FormatError, match="`head_setup` cannot be 5"):
+        load_setup(model, setup_folder)
+    assert not model.has_adapters()
+
+
 def test_a_folder_without_a_set_up_is_refused(fresh, tmp_path):
     with pytest.raises(FormatError, match=r"adapter_setup\.json"):
         load_setup(fresh(), tmp_path)

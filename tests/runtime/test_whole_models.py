@@ -77,3 +77,12 @@ def test_a_base_that_lies_here_is_called_by_its_folder(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "a" / "adapter_config.json").read_text())["model_name"] == (
         "my-bert"
     )
+
+
+def test_a_name_may_be_longer_than_a_folder_s(tmp_path):
+    names = ["語" * 60, "語" * 61, "x" * 300]
+    model = flexible("bert")
+    for name in names:
+        model.add_adapter(name, "seq_bn[reduction_factor=4]")
+    model.save_pretrained(tmp_path)
+    assert loaded(tmp_path) == (names, [])
