@@ -78,7 +78,8 @@ class FilingMethods:
 
         `owner/name` is looked for on the hub that `huggingface_hub` knows (HF_ENDPOINT) where no
         folder is called so; `download` goes to its `snapshot_download`. `model_name` has no effect:
-        the adapter says which base it is for.
+        the adapter says which base it is for. `config` takes the place of the adapter's own, of
+        which AdapterHub's library does not save every field.
 
         An adapter of that name is replaced. Nothing is loaded unless everything fits: raises
         TensorMismatch when tensors are missing, unexpected or of another shape, BaseMismatch when

@@ -14,7 +14,10 @@ def shares(
     *,
     normalize: bool,
 ) -> dict[str, float]:
-    """Return {name: weight}; equal weights, which sum to one, when none are given."""
+    """Return {name: weight}; equal weights, which sum to one, when none are given.
+
+    A name may come twice: its weights add up.
+    """
     listed = list(names)
     if isinstance(names, Mapping):
         weights = names.values()
@@ -24,7 +27,10 @@ def shares(
     total = sum(given) if normalize or weights is None else 1.0
     if total == 0:
         raise ConfigError(f"weights that sum to zero cannot be normalised: {given}")
-    return {name: weight / total for name, weight in zip(listed, given, strict=True)}
+    found = dict.fromkeys(listed, 0.0)
+    for name, weight in zip(listed, given, strict=True):
+        found[name] += weight / total
+    return found
 
 
 @torch.no_grad()

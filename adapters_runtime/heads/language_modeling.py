@@ -54,7 +54,9 @@ class LanguageModelingHead(BuiltInHead):
         return last
 
     def set_output_embeddings(self, projection: nn.Linear) -> None:
+        """Put another projection last; `resize_token_embeddings` makes one for more tokens."""
         self[-1] = projection
+        self.config["vocab_size"] = len(projection.weight)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         labels = aligned(labels, logits.shape[1])

@@ -118,6 +118,7 @@ def hub_base(model: nn.Module, base: identity.BaseIdentity) -> dict[str, Any]:
     """Return the document hub_base.json, which registers the base with a hub; it has no weights."""
     config: dict[str, Any] = model.config.to_diff_dict()  # type: ignore[operator, union-attr]
     config["model_type"] = model.config.model_type  # type: ignore[union-attr]
+    config.pop("prediction_heads", None)  # no part of the base
     bank = bank_of(model)
     part = bank.architecture.stacks[0].part
     reading = config[part] if part else config

@@ -1,6 +1,7 @@
 """Heads in files: beside their adapter, in folders of their own, in a saved model."""
 
 import copy
+import json
 import warnings
 
 import pytest
@@ -100,6 +101,32 @@ def test_a_trained_table_comes_with_the_head_and_serves_both_ends(tmp_path):
     assert torch.equal(model(**inputs).logits, plain)
     model.save_head(tmp_path / "own", "own")
     assert "heads.own.3.weight" in load_file(tmp_path / "own" / "model_head.safetensors")
+
+
+def test_a_head_of_a_grown_vocabulary_comes_back(tmp_path):
+    model = flexible("bert")
+    model.add_masked_lm_head("h")
+    model.resize_token_embeddings(50, mean_resizing=False)
+    expected = model.eval()(**batch("bert")).logits
+    assert expected.shape[-1] == 50
+    model.save_head(tmp_path / "h", "h")
+    model.delete_head("h")
+    model.load_head(tmp_path / "h")
+    assert torch.equal(model(**batch("bert")).logits, expected)
+    model.save_pretrained(tmp_path / "whole")
+    other = AutoAdapterModel.from_pretrained(tmp_path / "whole").eval()
+    assert torch.equal(other(**batch("bert"), head="h").logits, expected)
+
+
+def test_what_registers_a_base_says_nothing_of_heads(tmp_path):
+    model = flexible("bert")
+    model.add_tagging_head("h")
+    model.save_pretrained(tmp_path / "whole")
+    other = AutoAdapterModel.from_pretrained(tmp_path / "whole")
+    other.add_adapter("a", "seq_bn")
+    other.save_adapter(tmp_path / "a", "a")
+    config = json.loads((tmp_path / "a" / "hub_base.json").read_text())["config"]
+    assert "prediction_heads" not in config
 
 
 def test_a_damaged_head_is_refused_and_changes_nothing(tmp_path):

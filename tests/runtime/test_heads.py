@@ -414,6 +414,17 @@ def test_the_average_of_a_head_with_itself_is_that_head():
     assert model.active_head == "same"
 
 
+def test_a_head_that_is_named_twice_counts_twice():
+    model = flexible("bert")
+    for name in "ab":
+        add(model, "tagging", name)
+    model.average_head("twice", ["a", "a", "b"])
+    model.average_head("weighted", {"a": 2, "b": 1})
+    twice, weighted = (model.heads[name].state_dict() for name in ("twice", "weighted"))
+    for key in weighted:
+        torch.testing.assert_close(twice[key], weighted[key])
+
+
 def test_unlike_heads_have_no_average():
     model = flexible("bert")
     model.add_tagging_head("a", num_labels=2)

@@ -217,6 +217,11 @@ def test_a_script_s_arguments_set_the_model_up(bare_models, tmp_path):
     assert model.adapters_config["task"]["r"] == 3
     rows = {row["name"]: row["train"] for row in model.adapter_summary(as_dict=True)}
     assert rows == {"en": False, "task": True, "Full model": False}
+    model.add_adapter("double", "double_seq_bn")
+    model.save_adapter(tmp_path / "double", "double")
+    again = AdapterArguments(train_adapter=True, load_adapter=str(tmp_path / "double"))
+    assert setup_adapter_training(model, again, "more") == ("more", None)
+    assert model.adapters_config["more"] == model.adapters_config["double"]
     assert setup_adapter_training(model, AdapterArguments(), "x") == (None, None)
     with pytest.raises(ValueError, match="--train_adapter"):
         setup_adapter_training(model, AdapterArguments(load_adapter="x"), "x")
