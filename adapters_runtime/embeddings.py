@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.inject.bank import bank_of
@@ -43,13 +43,9 @@ class EmbeddingMethods:
         weight = torch.empty(len(tokenizer), embedding_dim or tables.base_table.shape[1])
         nn.init.normal_(weight, std=getattr(self.config, "initializer_range", 0.02))
         if reference_embedding is not None:
-            reference = tables[reference_embedding].detach()
-            known = reference_tokenizer.get_vocab()
-            shared = [
-                (i, known[token]) for token, i in tokenizer.get_vocab().items() if token in known
-            ]
-            ours, theirs = torch.tensor(shared, dtype=torch.long).view(-1, 2).unbind(dim=1)
-            weight[ours] = reference.to("cpu", weight.dtype)[theirs]
+            reference = tables[reference_embedding].detach().to("cpu", weight.dtype)
+            ours, theirs = _in_both(tokenizer, len(weight), reference_tokenizer, len(reference))
+            weight[ours] = reference[theirs]
         tables.add_table(name, weight)
         self.set_active_embeddings(name)
 
@@ -99,3 +95,20 @@ class EmbeddingMethods:
         tables, bank = self._tables(), bank_of(self)  # type: ignore[arg-type]
         reading = find(bank.base.module, bank.architecture.stacks[0].part)
         reading.config.get_text_config().vocab_size = len(tables[tables.in_use])  # type: ignore[operator, union-attr]
+
+
+def _in_both(new: Any, rows: int, old: Any, old_rows: int) -> tuple[Tensor, ...]:
+    """Return the rows that the tokens of both tokenizers have in the one's table and the other's.
+
+    Raises ConfigError for a tokenizer of another table.
+    """
+    known = old.get_vocab()
+    shared = [(i, known[token]) for token, i in new.get_vocab().items() if token in known]
+    pair = torch.tensor(shared, dtype=torch.long).view(-1, 2).unbind(dim=1)
+    for tokens, count in zip(pair, (rows, old_rows), strict=True):
+        if (tokens >= count).any():
+            raise ConfigError(
+                f"a tokenizer has a token of number {int(tokens.max())}, and its embeddings have "
+                f"only {count}"
+            )
+    return pair

@@ -62,11 +62,13 @@ class AdapterMethods(
         """
         bank = bank_of(self)  # type: ignore[arg-type]
         new = load_config(config)
+        text = prompt_texts.embedded_text(self, new)  # type: ignore[arg-type]
         if overwrite_ok and adapter_name in bank.configs:
             bank.replace(adapter_name, new)
         else:
             bank.add(adapter_name, new)
-        prompt_texts.start_prompts(self, adapter_name)  # type: ignore[arg-type]
+        if text is not None:
+            prompt_texts.start_prompts(bank, adapter_name, text)
         if set_active:
             self.set_active_adapters(adapter_name)
 
@@ -207,6 +209,7 @@ def init(
     """
     if isinstance(model, AdapterMethods):
         return
+    configs = {name: load_config(config) for name, config in (adapters_config or {}).items()}
     if isinstance(interface, AdapterModelInterface):
         model.base_model_prefix = interface.base_model or model.base_model_prefix
         attach_bank(model, interface.specify(model))
@@ -217,8 +220,8 @@ def init(
     bank = bank_of(model)
     if (output := model.get_output_embeddings()) is not None:
         bank.end_stream_at(output, invert=bank.architecture.inverts_at_static_head)
-    for name, config in dict(adapters_config or {}).items():
-        bank.add(name, load_config(config))
+    for name, config in configs.items():
+        model.add_adapter(name, config)  # type: ignore[arg-type]
 
 
 def attach_bank(model: "PreTrainedModel", architecture: Architecture | None = None) -> None:

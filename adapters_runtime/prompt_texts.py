@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from adapters_runtime.configs import PromptTuningConfig, parts_of
+from adapters_runtime.configs import AdapterConfig, PromptTuningConfig, parts_of
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.inject.bank import AdapterBank, bank_of
 from adapters_runtime.inject.prompt_point import PromptPoint
@@ -16,24 +16,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def start_prompts(model: "PreTrainedModel", name: str) -> None:
-    """Let a new adapter's prompt start from the text in its configuration, if there is one.
+def embedded_text(model: "PreTrainedModel", config: AdapterConfig) -> torch.Tensor | None:
+    """Return the vectors of the text in a configuration, if there is one: (tokens, width).
 
-    Raises ConfigError, and removes the adapter, when no tokenizer is known to read the text.
+    Raises ConfigError when no tokenizer is known to read it.
     """
-    bank = bank_of(model)
-    for part in parts_of(bank.require(name)):
+    for part in parts_of(config):
         if isinstance(part, PromptTuningConfig) and part.prompt_init == "from_string":
             assert part.prompt_init_text is not None
-            try:
-                embedded = _embed(model, part.prompt_init_text, bank.tokenizer)
-            except ConfigError:
-                bank.remove(name)
-                raise
-            _start(bank, name, embedded)
+            return _embed(model, part.prompt_init_text, bank_of(model).tokenizer)
+    return None
 
 
-def _start(bank: AdapterBank, name: str, embedded: torch.Tensor) -> None:
+def start_prompts(bank: AdapterBank, name: str, embedded: torch.Tensor) -> None:
+    """Let a new adapter's prompt start from the vectors of a text."""
     for point in bank.of_type(PromptPoint):
         if name in point.adapters:
             adapter = point.adapters[name]

@@ -221,6 +221,8 @@ def test_what_cannot_be_is_refused_and_changes_nothing(model, own_tokenizer, ger
         model.add_embeddings("x", german, embedding_dim=7)
     with pytest.raises(EmbeddingsNotLoaded, match="none"):
         model.add_embeddings("x", german, "none", own_tokenizer)
+    with pytest.raises(ConfigError, match="embeddings have only"):
+        model.add_embeddings("x", own_tokenizer, "de", own_tokenizer)
     with pytest.raises(EmbeddingsNotLoaded, match="x"):
         model.set_active_embeddings("x")
     with pytest.raises(ConfigError, match="cannot be deleted"):

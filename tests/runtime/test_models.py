@@ -42,6 +42,16 @@ def test_the_class_keeps_its_name_and_ancestors(bare_models):
     assert isinstance(model, plain)
 
 
+def test_a_model_is_given_all_the_adapters_it_is_to_have_or_stays_as_it_is(bare_models):
+    model = bare_models("bert")
+    plain = type(model)
+    with pytest.raises(ConfigError, match="no configuration is called 'seq_nb'"):
+        init(model, {"a": "seq_bn", "b": "seq_nb"})
+    assert type(model) is plain
+    init(model, {"a": "seq_bn", "b": "lora"})
+    assert list(model.adapters_config) == ["a", "b"]
+
+
 def test_a_saved_base_holds_no_adapter(model, tmp_path):
     model.save_pretrained(tmp_path)
     again = AutoModel.from_pretrained(tmp_path)

@@ -103,6 +103,10 @@ def test_a_prompt_may_start_from_a_text(adapted, tmp_path):
     with pytest.raises(ConfigError, match="needs a tokenizer"):
         model.add_adapter("a", text)
     assert not model.has_adapters()
+    model.add_adapter("old", "seq_bn")
+    with pytest.raises(ConfigError, match="needs a tokenizer"):
+        model.add_adapter("old", text, overwrite_ok=True)
+    assert model.adapters_config["old"] == SeqBnConfig()
     model.describe_base(tokenizer=tmp_path / "tokenizer.json")
     model.add_adapter("a", text)
     words = model.get_input_embeddings().weight[[2, 1, 2, 1, 2]]
