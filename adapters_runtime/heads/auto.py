@@ -25,7 +25,7 @@ from transformers import (
 
 from adapters_runtime.architectures import ARCHITECTURES, PAIR
 from adapters_runtime.derive import derived_architecture
-from adapters_runtime.errors import ConfigError, UnsupportedArchitecture
+from adapters_runtime.errors import ConfigError, UnsupportedArchitecture, UnsupportedHead
 from adapters_runtime.generated import made_class
 from adapters_runtime.heads.base import IGNORED, own_inputs
 from adapters_runtime.heads.flexible import FlexibleHeads
@@ -156,7 +156,14 @@ def _with_heads(base_class: Any) -> type:
         self.custom_heads = {}
         attach_bank(self)
         for name, head_config in (getattr(config, "prediction_heads", None) or {}).items():
-            self.add_prediction_head_from_config(name, head_config)
+            try:
+                self.add_prediction_head_from_config(name, head_config)
+            except UnsupportedHead as error:
+                message = (
+                    f"the head {name!r} was left out: {error}. Call register_custom_head on the "
+                    "model and load the head from a folder of its own (save_head, load_head)"
+                )
+                warnings.warn(message, UserWarning, stacklevel=2)
         self.post_init()
 
     parents: tuple[type, ...] = (FlexibleHeads, family)

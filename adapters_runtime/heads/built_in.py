@@ -59,12 +59,18 @@ class BuiltInHead(PredictionHead):
         **kwargs: Any,
     ) -> ModelOutput:
         logits = self.logits(outputs, cls_output)
-        loss = None if labels is None else self.loss(logits, labels)
+        loss = None
+        if labels is not None:
+            loss = self.loss(logits, self.counted(labels, attention_mask))
         return self.made(outputs, loss=loss, logits=logits)
 
     def logits(self, outputs: ModelOutput, cls_output: Tensor | None) -> Tensor:
         read = self.summary(outputs, cls_output) if self.of_sequence else outputs[0]
         return self.through(read)
+
+    def counted(self, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Return labels of which those that do not count are -100."""
+        return labels
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         if logits.shape[-1] == 1:

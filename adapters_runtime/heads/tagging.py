@@ -1,10 +1,7 @@
 """One decision per token."""
 
-from typing import Any
-
 from torch import Tensor
 from transformers.modeling_outputs import TokenClassifierOutput
-from transformers.utils.generic import ModelOutput
 
 from adapters_runtime.heads.base import IGNORED, aligned, cross_entropy
 from adapters_runtime.heads.built_in import BuiltInHead, arguments
@@ -19,22 +16,10 @@ class TaggingHead(BuiltInHead):
     )
     output_class = TokenClassifierOutput
 
-    def forward(  # type: ignore[override]
-        self,
-        outputs: ModelOutput,
-        cls_output: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        return_dict: bool = True,
-        labels: Tensor | None = None,
-        **kwargs: Any,
-    ) -> ModelOutput:
-        if labels is not None and attention_mask is not None:
-            labels = _without_padding(labels, attention_mask)
-        return super().forward(outputs, labels=labels)
+    def counted(self, labels: Tensor, attention_mask: Tensor | None) -> Tensor:
+        if attention_mask is None or attention_mask.shape != labels.shape:
+            return labels
+        return labels.masked_fill(attention_mask == 0, IGNORED)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return cross_entropy(logits, aligned(labels, logits.shape[1]))
-
-
-def _without_padding(labels: Tensor, mask: Tensor) -> Tensor:
-    return labels.masked_fill(mask == 0, IGNORED) if mask.shape == labels.shape else labels

@@ -33,13 +33,17 @@ class Embeddings:
 
 
 def save(model: nn.Module, folder: Path, name: str, tokenizer: Any) -> None:
+    """Write embeddings; in a folder that is an adapter's already, what is said of that stays."""
     bank = bank_of(model)
     weight = bank.tables[name]
     base = identity.base_identity(model, bank.tokenizer, **bank.base_name)
-    with staged(folder, (WEIGHT, OLD_WEIGHT, *files.HUB_FILES)) as staging:
+    others = (files.CONFIG, files.FUSION_CONFIG, files.HEAD_CONFIG)
+    alone = not any((folder / config).is_file() for config in others)
+    with staged(folder, (WEIGHT, OLD_WEIGHT, *(files.HUB_FILES if alone else ()))) as staging:
         write_weight(staging, weight)
-        files.write_json(staging / files.HUB, hub_files.hub_embedding(base))
-        files.write_json(staging / files.HUB_BASE, hub_files.hub_base(model, base))
+        if alone:
+            files.write_json(staging / files.HUB, hub_files.hub_embedding(base))
+            files.write_json(staging / files.HUB_BASE, hub_files.hub_base(model, base))
     if tokenizer is not None:
         tokenizer.save_pretrained(folder / TOKENIZER)
 

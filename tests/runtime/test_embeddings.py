@@ -115,6 +115,15 @@ def test_saved_embeddings_come_back_exactly_with_their_tokenizer(model, loaded, 
     assert torch.equal(outputs(other, tokenizer)[0], expected)
 
 
+def test_embeddings_beside_an_adapter_leave_what_is_said_of_it(model, german, tmp_path):
+    model.add_adapter("a", "seq_bn")
+    model.save_adapter(tmp_path, "a")
+    before = (tmp_path / "hub_adapter.json").read_bytes()
+    model.add_embeddings("de", german)
+    model.save_embeddings(tmp_path, "de", german)
+    assert (tmp_path / "hub_adapter.json").read_bytes() == before
+
+
 def test_a_damaged_tokenizer_is_refused_and_changes_nothing(model, loaded, german, tmp_path):
     model.add_embeddings("de", german)
     model.save_embeddings(tmp_path, "de", german)

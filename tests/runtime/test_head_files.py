@@ -11,6 +11,7 @@ from transformers import BertForSequenceClassification
 
 from adapters_runtime import AutoAdapterModel, init
 from adapters_runtime.errors import ConfigError, TensorMismatch
+from adapters_runtime.heads import ClassificationHead
 from tests.support.heads import flexible
 from tests.support.inputs import batch
 from tests.support.tiny_models import build_tiny
@@ -127,6 +128,22 @@ def test_what_registers_a_base_says_nothing_of_heads(tmp_path):
     other.save_adapter(tmp_path / "a", "a")
     config = json.loads((tmp_path / "a" / "hub_base.json").read_text())["config"]
     assert "prediction_heads" not in config
+
+
+def test_a_model_comes_back_without_a_head_of_a_type_that_is_not_known_yet(tmp_path):
+    class Mine(ClassificationHead):
+        pass
+
+    model = flexible("bert")
+    model.register_custom_head("mine", Mine)
+    model.add_custom_head("mine", "m", num_labels=4)
+    model.save_head(tmp_path / "m", "m")
+    model.save_pretrained(tmp_path / "whole")
+    with pytest.warns(UserWarning, match="the head 'm' was left out: .* no head of type 'mine'"):
+        other = AutoAdapterModel.from_pretrained(tmp_path / "whole").eval()
+    other.register_custom_head("mine", Mine)
+    other.load_head(tmp_path / "m")
+    assert torch.equal(other(**batch("bert")).logits, model(**batch("bert")).logits)
 
 
 def test_a_damaged_head_is_refused_and_changes_nothing(tmp_path):
