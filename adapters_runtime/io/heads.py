@@ -84,8 +84,7 @@ def _read_flexible(
     if config is None:
         return _convert(model, document, path, name)
     head = model.new_head(name, config)
-    prefix = f"heads.{saved_name}."
-    tensors = {key.removeprefix(prefix): t for key, t in files.read_tensors(path).items()}
+    tensors = _of_head(path, saved_name)
     _untie(model, head, tensors)
     own = _untied(model, head)
     tied = {key for key, _ in head.named_parameters()} - own.keys()
@@ -97,6 +96,19 @@ def _read_flexible(
         model.add_prediction_head(head, overwrite_ok=True)
 
     return ReadHead(install)
+
+
+def _of_head(path: Path, name: str) -> dict[str, Tensor]:
+    """Return a head's tensors by their names in it.
+
+    AdapterHub's library writes those of all heads whose names begin like this one's.
+    """
+    own, alike = f"heads.{name}.", f"heads.{name}"
+    return {
+        key.removeprefix(own): tensor
+        for key, tensor in files.read_tensors(path).items()
+        if key.startswith(own) or not key.startswith(alike)
+    }
 
 
 def _convert(model: Any, document: dict[str, Any], path: Path, name: str) -> ReadHead | None:
@@ -142,8 +154,7 @@ def refill(model: Any, source: Path, saved_name: str, name: str) -> None:
     own = _untied(model, head) if head is not None else static_head(model)
     if path is None or not own:
         return
-    prefix = f"heads.{saved_name}."
-    tensors = {key.removeprefix(prefix): t for key, t in files.read_tensors(path).items()}
+    tensors = _of_head(path, saved_name)
     saved = {key: tensor for key, tensor in tensors.items() if key in own}
     check_tensors(saved, own, str(path))
     copy_tensors(saved, own)

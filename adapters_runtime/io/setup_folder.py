@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adapters_runtime import contracts, identity
 from adapters_runtime.composition import AdapterCompositionBlock, Fuse, blocks_of
 from adapters_runtime.contracts import Signature
-from adapters_runtime.errors import BaseMismatch, ContractError
+from adapters_runtime.errors import BaseMismatch, ContractError, FormatError
 from adapters_runtime.inject.bank import AdapterBank, bank_of
 from adapters_runtime.io import embeddings, files, fusions, head_folder, hub_files, setup_files
 from adapters_runtime.io.folder import Prepared, check_base, prepare
@@ -85,7 +85,16 @@ def _names(heads: setup_files.HeadSetup) -> tuple[str, ...]:
 
 def _read_lock(folder: Path) -> dict[str, Any]:
     path = folder / files.LOCK
-    return files.read_json(path) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    lock = files.read_json(path)
+    slots = lock.get("slots", {})
+    if not isinstance(lock.get("base"), dict) or not isinstance(slots, dict):
+        raise FormatError(f"{path} is no lock: it must have objects `base` and `slots`")
+    for slot, pinned in slots.items():
+        if not isinstance(pinned, dict) or not isinstance(pinned.get("load", {}), dict):
+            raise FormatError(f"{path}: slot {slot!r} cannot be {pinned!r}")
+    return lock
 
 
 class _Parts:
@@ -107,18 +116,19 @@ class _Parts:
         self.allow_base_mismatch = allow_base_mismatch
         inside = {*setup.flatten(), *(block.name for block in blocks_of(setup, Fuse))}
         beside = [slot for slot in self.pinned if slot not in inside]
-        self.heads = [slot for slot in beside if (folder / slot / files.HEAD_CONFIG).is_file()]
+        self.heads = [slot for slot in beside if head_folder.is_one(self._place(slot))]
         self.embeddings = [slot for slot in beside if slot not in self.heads]
         for slot in (*inside, *beside):
-            _check_origin(folder / slot, self.pinned.get(slot, {}))
+            _check_origin(self._place(slot), self.pinned.get(slot, {}))
+
+    def _place(self, slot: str) -> Path:
+        return files.nested_folder(self.folder, slot)
 
     def load(self) -> None:
         """Load all parts, or raise and leave the model as it was."""
         # Whatever can fail comes before the first thing that the model shows.
-        tables = {slot: embeddings.read(self.folder / slot) for slot in self.embeddings}
-        heads = [
-            head_folder.prepare(self.model, self.folder / slot, slot)[1] for slot in self.heads
-        ]
+        tables = {slot: embeddings.read(self._place(slot)) for slot in self.embeddings}
+        heads = [head_folder.prepare(self.model, self._place(slot), slot)[1] for slot in self.heads]
         with setup_files.prepared(self.setup, self._adapter, self._fusion):
             self._install_tables(tables)
         for head in heads:
@@ -126,13 +136,13 @@ class _Parts:
 
     def _fusion(self, block: Fuse, waiting: Mapping[str, str]) -> fusions.Prepared:
         members = {member: waiting[member] for member in map(_member, block)}
-        return fusions.prepare(self.model, self.folder / block.name, block.name, members)
+        return fusions.prepare(self.model, self._place(block.name), block.name, members)
 
     def _adapter(self, slot: str) -> Prepared:
         leave_out = self.pinned.get(slot, {}).get("load", {}).get("leave_out", ())
         return prepare(
             self.model,
-            self.folder / slot,
+            self._place(slot),
             load_as=slot,
             leave_out=tuple(leave_out),
             allow_base_mismatch=self.allow_base_mismatch,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters_runtime import merging
+from adapters_runtime.errors import FormatError
 from adapters_runtime.inject.bank import ATTRIBUTE, bank_of
 from adapters_runtime.io import files, folder, fusions
 
@@ -55,7 +56,9 @@ def load_adapters(model: "PreTrainedModel", source: Path) -> None:
 
 def _places(parent: Path, kind: str, config: str) -> list[Path]:
     if (parent / INDEX).is_file():
-        names = files.read_json(parent / INDEX).get(kind, ())
+        names = files.read_json(parent / INDEX).get(kind)
+        if not isinstance(names, list):
+            raise FormatError(f"{parent / INDEX} has no list `{kind}`")
         return [files.folder_within(parent, str(name)) for name in names]
     return [path.parent for path in sorted(parent.glob(f"*/{config}"))]  # of our first releases
 

@@ -146,6 +146,19 @@ def test_a_model_comes_back_without_a_head_of_a_type_that_is_not_known_yet(tmp_p
     assert torch.equal(other(**batch("bert")).logits, model(**batch("bert")).logits)
 
 
+def test_a_file_may_hold_the_heads_whose_names_begin_alike_too(tmp_path):
+    """So AdapterHub's library saves `ner` where the model has `ner2`."""
+    model = flexible("bert")
+    model.add_tagging_head("ner")
+    model.save_head(tmp_path, "ner")
+    path = tmp_path / "model_head.safetensors"
+    more = {"heads.ner2.1.weight": torch.zeros(3, 16), "heads.ner2.1.bias": torch.zeros(3)}
+    save_file(load_file(path) | more, path)
+    other = flexible("bert")
+    other.load_head(tmp_path)
+    assert torch.equal(other(**batch("bert")).logits, model(**batch("bert")).logits)
+
+
 def test_a_damaged_head_is_refused_and_changes_nothing(tmp_path):
     model = flexible("bert")
     model.add_tagging_head("h")

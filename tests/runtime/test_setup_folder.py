@@ -133,6 +133,32 @@ def test_all_adapters_of_a_set_up_are_loaded_or_none(fresh, setup_folder):
     assert model.adapters_config == {}
 
 
+@pytest.mark.parametrize(
+    "lock",
+    [{"slots": {}}, {"base": None}, {"base": {}, "slots": [1]}, {"base": {}, "slots": {"lang": 1}}],
+)
+def test_a_lock_that_is_none_is_refused(fresh, setup_folder, lock):
+    (setup_folder / "hub_lock.json").write_text(json.dumps(lock))
+    model = fresh()
+    with pytest.raises(FormatError, match=r"hub_lock\.json"):
+        load_setup(model, setup_folder)
+    assert not model.has_adapters()
+
+
+@pytest.mark.parametrize("lock", [False, True])
+def test_a_slot_does_not_lead_out_of_the_folder(fresh, setup_folder, lock):
+    """Documents and locks may be of others."""
+    outside = setup_folder / "lang"
+    outside = outside.rename(setup_folder.parent / "outside")
+    if lock:
+        slots = {"../outside": {}}
+        (setup_folder / "hub_lock.json").write_text(json.dumps({"base": {}, "slots": slots}))
+    path = setup_folder / "adapter_setup.json"
+    path.write_text(path.read_text().replace('"lang"', '"../outside"'))
+    with pytest.raises(FormatError, match="names no folder"):
+        load_setup(fresh(), setup_folder)
+
+
 def test_heads_that_have_no_names_are_refused_before_anything_is_loaded(fresh, setup_folder):
     path = setup_folder / "adapter_setup.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"head_setup": 5}))
