@@ -15,7 +15,6 @@ from torch import Tensor
 from adapters_runtime.configs import AdapterConfig, LoRAConfig, method_name
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.inject.bank import AdapterBank
-from adapters_runtime.inject.linear_point import LinearPoint
 from adapters_runtime.inject.point import Point
 from adapters_runtime.methods.lora import LoRA
 
@@ -37,17 +36,27 @@ def average(
             f"no combine_strategy is called {strategy!r} (there are: {', '.join(STRATEGIES)})"
         )
     if strategy == "lora_delta_w_svd":
-        _average_updates(bank, name, sources, svd_rank)
-        return
-    config = _common_config(bank, sources)
-    if strategy == "lora_linear_only_negate_b":
-        _require_lora(config, strategy)
+        config: AdapterConfig = _config_of_rank(bank, sources, svd_rank)
+    else:
+        config = _common_config(bank, sources)
+        if strategy == "lora_linear_only_negate_b":
+            _require_lora(config, strategy)
     bank.add(name, config)
-    for point in bank.of_type(Point):
-        if name in point.adapters:
-            only_b = strategy == "lora_linear_only_negate_b"
-            total = _sum(point, sources, negate_only_b=only_b)
-            point.adapters[name].load_state_dict(total)
+    try:
+        for point in bank.of_type(Point):
+            if name in point.adapters:
+                _fill(point, name, sources, strategy)
+    except BaseException:
+        bank.remove(name)
+        raise
+
+
+def _fill(point: Point, name: str, sources: Weighted, strategy: str) -> None:
+    if strategy == "lora_delta_w_svd":
+        _lora(point, name).assign(_mean_update(point, sources))
+        return
+    total = _sum(point, sources, negate_only_b=strategy == "lora_linear_only_negate_b")
+    point.adapters[name].load_state_dict(total)
 
 
 def weights_of(
@@ -99,7 +108,7 @@ def _sum(point: Point, sources: Weighted, *, negate_only_b: bool) -> dict[str, T
     return total
 
 
-def _average_updates(bank: AdapterBank, name: str, sources: Weighted, svd_rank: int | None) -> None:
+def _config_of_rank(bank: AdapterBank, sources: Weighted, svd_rank: int | None) -> LoRAConfig:
     configs = [_require_lora(bank.require(source), "lora_delta_w_svd") for source, _ in sources]
     if svd_rank is None:
         raise ConfigError("combine_strategy 'lora_delta_w_svd' needs a value for svd_rank")
@@ -110,13 +119,10 @@ def _average_updates(bank: AdapterBank, name: str, sources: Weighted, svd_rank: 
                 f"{first!r} and {config!r} differ in more than rank and alpha, so that their "
                 "updates cannot be averaged"
             )
-    bank.add(name, first.replace(r=svd_rank))
-    for point in bank.of_type(LinearPoint):
-        if name in point.adapters:
-            _lora(point, name).assign(_mean_update(point, sources))
+    return first.replace(r=svd_rank)
 
 
-def _mean_update(point: LinearPoint, sources: Weighted) -> Tensor:
+def _mean_update(point: Point, sources: Weighted) -> Tensor:
     """Return Σ w_i B_i A_i; alpha / r counts only where it differs from the first source's.
 
     As in AdapterHub's library, alpha stays what it was: a smaller rank makes the update larger.
@@ -129,7 +135,7 @@ def _mean_update(point: LinearPoint, sources: Weighted) -> Tensor:
     return torch.stack(updates).sum(dim=0)
 
 
-def _lora(point: LinearPoint, name: str) -> LoRA:
+def _lora(point: Point, name: str) -> LoRA:
     module = point.adapters[name]
     assert isinstance(module, LoRA)
     return module

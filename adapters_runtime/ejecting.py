@@ -15,7 +15,8 @@ def eject(bank: AdapterBank, name: str) -> None:
     if not any(isinstance(part, PrefixTuningConfig) for part in parts_of(config)):
         raise ConfigError(f"adapter {name!r} has no prefixes, so there is nothing to eject")
     for pool in bank.of_type(PrefixPool):
-        pool.eject(name)
+        if name in pool.adapters:  # half of a pair may have no prefixes
+            pool.eject(name)
     # The file says what it holds by its configuration alone.
     if isinstance(config, ConfigUnion):
         bank.configs[name] = ConfigUnion(*map(_flat, config.configs))

@@ -1,8 +1,6 @@
 """Folding an adapter into the weights of the base, and taking it out again."""
 
-from collections.abc import Sequence
-
-from adapters_runtime.errors import AdapterError, MergeStateError
+from adapters_runtime.errors import MergeStateError
 from adapters_runtime.inject.bank import AdapterBank
 from adapters_runtime.inject.linear_point import LinearPoint
 from adapters_runtime.inject.point import Point
@@ -18,6 +16,10 @@ def merge(bank: AdapterBank, name: str) -> None:
     """
     bank.require(name)
     points = [point for point in _points(bank) if name in point.adapters]
+    if (other := merged(bank)) is not None:
+        raise MergeStateError(
+            f"adapter {other!r} is merged already; call reset_adapter() before {name!r}"
+        )
     foldable = (LinearPoint, SharedPoint)
     others = [p for p in bank.of_type(Point) if name in p.adapters and not isinstance(p, foldable)]
     if others or not points:
@@ -27,26 +29,22 @@ def merge(bank: AdapterBank, name: str) -> None:
     try:
         for point in points:
             point.merge(name)
-    except AdapterError:
-        _reset([point for point in points if point.merged == name])
+    except BaseException:
+        reset(bank)
         raise
 
 
 def reset(bank: AdapterBank) -> None:
     """Bring back every weight that a merge replaced."""
-    _reset(_points(bank))
+    # The last first: two points may have changed one module, one after the other.
+    for point in reversed(_points(bank)):
+        if point.merged is not None:
+            point.reset()
 
 
 def _points(bank: AdapterBank) -> list[LinearPoint]:
     """Return the points of linear maps in the order of merging."""
     return sorted(bank.of_type(LinearPoint), key=lambda point: not point.merges_first)
-
-
-def _reset(points: Sequence[LinearPoint]) -> None:
-    # The last first: two points may have changed one module, one after the other.
-    for point in reversed(points):
-        if point.merged is not None:
-            point.reset()
 
 
 def merged(bank: AdapterBank) -> str | None:

@@ -133,16 +133,18 @@ class AdapterMethods(
         """
         setup = parse_composition(adapter_setup)
         bank = bank_of(self)  # type: ignore[arg-type]
-        names = () if setup is None else setup.flatten()
-        for name in names:
-            bank.require(name)
+        activation = None if setup is None else Activation(setup)
+        if activation is not None:
+            bank.check(activation)
+        table = bank.tables[bank.tables.in_use] if train_embeddings else None
+        names = () if activation is None else activation.names
         self.freeze_model()
         bank.points.requires_grad_(False)
         for name in names:  # second, for adapters may share parameters
             bank.freeze(name, frozen=False)
         bank.tables.freeze()
-        if train_embeddings:
-            bank.tables[bank.tables.in_use].requires_grad_(True)
+        if table is not None:
+            table.requires_grad_(True)
         self.set_active_adapters(setup)
 
     def freeze_model(self, freeze: bool = True) -> None:

@@ -83,10 +83,7 @@ class PerRow(AdapterCompositionBlock):
     def _chosen(self, rows: int) -> tuple[int, ...]:
         beams, rest = divmod(rows, len(self.choice))
         if rest or not beams:
-            raise InvalidComposition(
-                f"there are set-ups or tasks for {len(self.choice)} rows, but the batch has "
-                f"{rows}; give one for each row, {BASE!r} where no adapter should work"
-            )
+            require_one_each(len(self.choice), rows)
         return tuple(child for child in self.choice for _ in range(beams))
 
     def _content(self) -> tuple[object, ...]:
@@ -98,6 +95,15 @@ class RowStack(Stack):
 
     def __init__(self, children: Iterable[Child]) -> None:
         self._children = tuple(children)  # checked before, as those of PerRow
+
+
+def require_one_each(given: int, rows: int) -> None:
+    """Raise InvalidComposition unless each row of a batch has been given its set-up or task."""
+    if given != rows:
+        raise InvalidComposition(
+            f"there are set-ups or tasks for {given} rows, but the batch has {rows}; give one for "
+            f"each row, {BASE!r} where no adapter should work"
+        )
 
 
 def with_tasks(block: Child, task_ids: Sequence[object]) -> Child:

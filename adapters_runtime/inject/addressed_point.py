@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from inspect import Parameter, signature
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from adapters_runtime.composition import Child
@@ -175,12 +174,9 @@ class OwnModulePoint(AddressedPoint):
     def leaf(self, name: str, state: LinearState) -> LinearState:
         return LinearState(state.x, self.adapters[name](state.x))
 
-    def merge(self, name: str) -> None:
-        with torch.no_grad():
-            for key, parameter in self.adapters[name].named_parameters():
-                self._keep(key, parameter)
-        self.merged = name
-        self.detach()
+    def _fold_in(self, name: str) -> None:
+        for key, parameter in self.adapters[name].named_parameters():
+            self._keep(key, parameter)
 
 
 POINTS: tuple[type[AddressedPoint], ...] = (PathLinearPoint, OwnBiasPoint, OwnModulePoint)

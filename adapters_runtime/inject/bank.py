@@ -102,7 +102,7 @@ class AdapterBank(nn.Module):
         try:
             for member in parts_of(config):
                 self._add_part(name, member)
-        except Exception:
+        except BaseException:
             self._discard(name)
             raise
         self.configs[name] = config
@@ -135,6 +135,8 @@ class AdapterBank(nn.Module):
         self.require(name)
         self._discard(name)
         del self.configs[name], self.info[name]
+        left = {key: tuple(n for n in names if n != name) for key, names in self.sharing.items()}
+        self.sharing = {key: names for key, names in left.items() if len(names) > 1}
 
     def replace(self, name: str, config: AdapterConfig) -> None:
         """Put a new adapter in the place of one; where it cannot be built, the old one stays."""

@@ -13,6 +13,7 @@ from adapters_runtime.context import Activations, swap_override
 from adapters_runtime.inject.bank import AdapterBank
 from adapters_runtime.inject.point import Point
 from adapters_runtime.inject.prefix_point import PrefixPool
+from adapters_runtime.inject.reft_point import ReftPoint
 
 FUNCTION = "_gradient_checkpointing_func"
 """Attribute of transformers' layers."""
@@ -31,6 +32,8 @@ class KeepSetup:
         self.activations = activations
         self.points = points
         self.pools = [point for point in points if isinstance(point, PrefixPool)]
+        # What the model said of the rows, around the layers, which run again without it.
+        self.given = [point.given for point in points if isinstance(point, ReftPoint)]
 
     def __call__(self, layer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return self.function(_Under(self, layer), *args, **kwargs)
@@ -43,11 +46,14 @@ class _Under:
         self.keeper = keeper
         self.layer = layer
         self.override = keeper.activations.in_force()
+        self.given = [cell.value for cell in keeper.given]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         former = swap_override(self.override)
         for pool in self.keeper.pools:
             pool.clear()  # a layer that is to run again computes for itself alone
+        for cell, value in zip(self.keeper.given, self.given, strict=True):
+            cell.put(value)
         try:
             return self.layer(*args, **kwargs)
         except BaseException:

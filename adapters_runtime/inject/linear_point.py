@@ -325,15 +325,14 @@ class LinearPoint(Point, Place[LinearState]):
     # --- merging
 
     def merge(self, name: str) -> None:
-        """Fold an adapter into the weights, keeping the originals; nothing of it runs then."""
-        if self.merged is not None:
-            raise MergeStateError(
-                f"adapter {self.merged!r} is merged already; call reset_adapter() before {name!r}"
-            )
-        with torch.no_grad():
-            self._fold_in(name)
+        """Fold an adapter into the weights, keeping the originals; nothing of it runs then.
+
+        `reset` undoes what has been done when this raises.
+        """
         self.merged = name
         self.detach()
+        with torch.no_grad():
+            self._fold_in(name)
 
     def _fold_in(self, name: str) -> None:
         weight, bias = self._folded(name)

@@ -61,7 +61,11 @@ class Hook:
     def register(self) -> RemovableHandle:
         module = self.module.module
         if self.pre:
-            return module.register_forward_pre_hook(self.call, with_kwargs=True, prepend=self.first)
+            entering = module.register_forward_pre_hook(
+                self.call, with_kwargs=True, prepend=self.first
+            )
+            _put_notes_last(module)
+            return entering
         handle = module.register_forward_hook(
             self.call, prepend=self.first, always_call=self.always
         )
@@ -79,6 +83,16 @@ def _put_maps_first(module: nn.Module) -> None:
     if {"map", "site"} <= set(of.values()):
         for key in [key for key, whose in of.items() if whose != "map"]:
             hooks[key] = hooks.pop(key)
+
+
+def _put_notes_last(module: nn.Module) -> None:
+    """Let what a call was given be noted as the module gets it: longer by prompts, say.
+
+    Whichever adapter came first. `of` of our hooks says what they do.
+    """
+    hooks = module._forward_pre_hooks  # noqa: SLF001 - torch orders hooks in no other way
+    for key in [key for key, call in hooks.items() if getattr(call, "of", None) == "note"]:
+        hooks[key] = hooks.pop(key)
 
 
 @dataclass
@@ -177,6 +191,11 @@ class Point(nn.Module):
         # Optimizers may write where nothing tells of it: through `parameter.data`.
         self.stacks.clear()
         return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        # `.to(...)` writes through `parameter.data` too, and back and forth ends where it began.
+        self.stacks.clear()
+        return super()._apply(*args, **kwargs)  # type: ignore[no-any-return, no-untyped-call]
 
     def attach(self) -> None:
         if not self._handles:

@@ -202,6 +202,7 @@ class ExtendMask:
     def __call__(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Arguments | None:
+        self.original.clear()  # a call that was refused before its embeddings has left its mask
         if self.point.active() is None:
             return None
         given = self.names.of(args, kwargs)

@@ -125,6 +125,8 @@ class EditOutput:
 class NoteGiven:
     """Pre-hook on the module around a stack of layers."""
 
+    of = "note"
+
     def __init__(self, cell: Cell, module: nn.Module) -> None:
         self.cell = cell
         self.names = Names(module)

@@ -7,7 +7,8 @@ Hooks on the model take the arguments out of the call and put the rows' set-ups 
 runs. Every place then brings rows of one set-up together, so that each adapter runs once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from adapters_runtime.context import Activation, Override, current_override, swa
 from adapters_runtime.errors import InvalidComposition
 from adapters_runtime.inject.bank import AdapterBank
 from adapters_runtime.inject.point import Outside
-from adapters_runtime.rows import PerRow, with_tasks
+from adapters_runtime.rows import PerRow, require_one_each, with_tasks
 
 ARGUMENT = "adapter_names"
 TASKS = "task_ids"
@@ -65,26 +66,28 @@ class TakeNames:
             return None
         rest = {key: value for key, value in kwargs.items() if key not in (ARGUMENT, TASKS)}
         names, tasks = kwargs.get(ARGUMENT), kwargs.get(TASKS)
+        rows = partial(_rows, module, args, rest)
         activation = None
         if names is not None:
-            activation = self._by_names(names, _rows(args, rest))
+            activation = self._by_names(names, rows())
         elif tasks is not None:
-            activation = self._by_tasks(tasks)
+            activation = self._by_tasks(tasks, rows)
         if activation is not None:
             swap_override(_Routed(activation, module, current_override()))
         return args, rest
 
     def _by_names(self, names: "Sequence[Child | None]", rows: int) -> Activation:
         setup = rows_of(names, self._bank)
-        setup.groups(rows)
+        require_one_each(len(setup.choice), rows)
         return Activation(setup)
 
-    def _by_tasks(self, tasks: Any) -> Activation | None:
+    def _by_tasks(self, tasks: Any, rows: Callable[[], int]) -> Activation | None:
         """Return the set-up in force with its tasks chosen; None when it leaves no choice."""
         activation = self._bank.activations.current()
         if activation is None or not any(blocks_of(activation.setup, MultiTask)):
             return None
         listed = tasks.tolist() if isinstance(tasks, Tensor) else list(tasks)
+        require_one_each(len(listed), rows())
         setup = with_tasks(activation.setup, listed)
         assert isinstance(setup, AdapterCompositionBlock)
         return Activation(setup, activation.skip_layers)
@@ -109,8 +112,13 @@ def _leave(module: nn.Module) -> None:
         swap_override(override.former)
 
 
-def _rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    inputs = [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor) and v.dim() > 1]
+def _rows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """Return how many rows a call's batch has; positions may come in one row for all."""
+    main = (getattr(module, "main_input_name", ""), "inputs_embeds")
+    given = (*args, *(kwargs.get(name) for name in main), *kwargs.values())
+    inputs = [value for value in given if isinstance(value, Tensor) and value.dim() > 1]
     if not inputs:
-        raise InvalidComposition(f"{ARGUMENT} needs a batch: the model was given no input")
+        raise InvalidComposition(
+            f"{ARGUMENT} and {TASKS} need a batch: the model was given no input"
+        )
     return inputs[0].shape[0]

@@ -155,6 +155,7 @@ class StartIntercepting:
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         stop_intercepting()  # Ctrl-C skips hooks, and leaves one running
+        self.entrance.added.clear()  # as does a pass that failed before its output projection
         if self.entrance.point.module.active() is None:  # type: ignore[operator]
             return
         interception = Interception(self.entrance, module)

@@ -1,6 +1,7 @@
 """A layer that is recomputed in the backward pass sees the set-up under which it ran."""
 
 import threading
+from functools import partial
 
 import pytest
 import torch
@@ -156,4 +157,42 @@ def backward_of(model):
 def gradients_of(model, loss):
     model.zero_grad()
     loss.backward()
+    return [p.grad.clone() for p in bank_of(model).parameters_of("a")]
+
+
+@KINDS
+@pytest.mark.parametrize("anew", [False, True], ids=["same_thread", "own_thread"])
+def test_a_layer_that_runs_again_with_its_hooks_sees_the_mask_of_its_own_pass(
+    adapted, monkeypatch, reentrant, anew
+):
+    """Releases of transformers differ in whether a layer's hooks are inside its checkpoint."""
+    model = without_dropout(with_two_adapters(adapted("bert"), "loreft[suffix_positions=2]"))
+    expected = gradients_of_two_passes(model, lambda backward: backward())
+    enable(model, reentrant)
+    model.enable_input_require_grads()
+    for layer in model.encoder.layer:
+        monkeypatch.setattr(layer, "gradient_checkpointing", False)
+    monkeypatch.setattr(type(model.encoder.layer[0]), "__call__", call_in_a_checkpoint)
+    found = gradients_of_two_passes(model, in_a_thread if anew else lambda backward: backward())
+    assert_same(found, expected)
+
+
+def call_in_a_checkpoint(layer, *args, **kwargs):
+    return layer._gradient_checkpointing_func(
+        partial(super(type(layer), layer).__call__, **kwargs), *args
+    )
+
+
+def gradients_of_two_passes(model, run):
+    """Return what two passes with different masks give together, backward after both."""
+    inputs, losses = inputs_for(model), []
+    generator = torch.Generator().manual_seed(0)
+    for length in (3, 6):
+        mask = torch.ones_like(inputs["input_ids"])
+        mask[0, length:] = 0
+        with AdapterSetup("a"):
+            output = model(**inputs, attention_mask=mask)[0]
+        losses.append((output * torch.randn(output.shape, generator=generator)).sum())
+    model.zero_grad()
+    run(sum(losses).backward)
     return [p.grad.clone() for p in bank_of(model).parameters_of("a")]

@@ -12,7 +12,13 @@ from torch.nn import functional as F
 from adapters_runtime import AutoAdapterModel, init
 from adapters_runtime.architectures import ARCHITECTURES
 from adapters_runtime.composition import Average, BatchSplit, Fuse, Parallel, Stack
-from adapters_runtime.configs import ConfigUnion, LoRAConfig, PromptTuningConfig, SeqBnConfig
+from adapters_runtime.configs import (
+    ConfigUnion,
+    LoRAConfig,
+    NoReftConfig,
+    PromptTuningConfig,
+    SeqBnConfig,
+)
 from adapters_runtime.errors import (
     ConfigError,
     InvalidComposition,
@@ -160,6 +166,25 @@ def test_arguments_may_come_by_position(with_methods, model_type):
     with torch.no_grad():
         positional = model(inputs["input_ids"], mask, **rest)[0]
     assert torch.equal(positional, output_of(model, {**inputs, "attention_mask": mask}))
+
+
+@pytest.mark.parametrize("model_type", ["bert", "llama", "t5"])
+def test_a_reft_counts_places_with_prompts_whichever_came_first(adapted, model_type):
+    found = []
+    for first, second in (("reft", "prompt"), ("prompt", "reft")):
+        model = adapted(model_type)
+        for name in (first, second):
+            model.add_adapter(name, THREE if name == "prompt" else NoReftConfig(suffix_positions=2))
+        for name in ("prompt", "reft"):
+            for seed, parameter in enumerate(bank_of(model).parameters_of(name)):
+                generator = torch.Generator().manual_seed(seed)
+                torch.nn.init.normal_(parameter, std=0.3, generator=generator)
+        model.set_active_adapters(Stack("prompt", "reft"))
+        inputs = inputs_for(model)
+        mask = torch.ones_like(inputs["input_ids"])
+        mask[1, 4:] = 0
+        found.append(output_of(model, inputs | {"attention_mask": mask}))
+    assert torch.equal(*found)
 
 
 def test_only_masks_of_rows_and_tokens_can_be_extended(with_methods):

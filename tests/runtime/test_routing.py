@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adapters_runtime import AdapterSetup, Average, BatchSplit, Parallel, Stack
+from adapters_runtime import AdapterSetup, Average, BatchSplit, MultiTask, Parallel, Stack
 from adapters_runtime.errors import AdapterNotLoaded, InvalidComposition
 from adapters_runtime.inject.bank import bank_of
 from tests.support.running import add_adapters, inputs_for, output_of, randomise_adapter
@@ -160,6 +160,24 @@ def test_names_that_cannot_be_are_refused(model, names, error, hint):
 
 def by_row_of_three(model, names):
     return output_of(model, {**inputs_for(model), "adapter_names": names})
+
+
+@pytest.mark.parametrize("setup", [None, MultiTask("a", "b")])
+def test_each_row_is_given_its_own_set_up_and_none_two_rows(model, setup):
+    model = model("bert", "seq_bn")
+    model.set_active_adapters(setup)
+    given = {"adapter_names": ["a", "b"]} if setup is None else {"task_ids": [0, 1]}
+    with pytest.raises(InvalidComposition, match="tasks for 2 rows, but the batch has 4"):
+        model(**inputs_for(model, rows=4), **given)
+
+
+def test_the_rows_are_those_of_the_text_and_not_of_its_positions(model):
+    model = model("bert", "seq_bn")
+    inputs, positions = inputs_for(model), {"position_ids": torch.arange(7)[None]}
+    names = {"adapter_names": ["a", "b", "c"]}
+    assert torch.equal(
+        output_of(model, positions | inputs | names), output_of(model, inputs | names)
+    )
 
 
 def test_no_adapter_may_be_called_as_the_base_is(adapted):

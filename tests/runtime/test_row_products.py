@@ -159,6 +159,17 @@ def test_a_weight_written_past_autograd_is_seen_after_training_mode(with_three):
     )
 
 
+@torch.no_grad()
+def test_a_model_that_came_back_from_another_type_of_numbers_uses_what_it_holds(with_three):
+    model = with_three("bert", "ia3").eval()
+    call = {**inputs_for(model, rows=2), "adapter_names": ["a", "b"]}
+    for seed in range(20):  # until some weight is where it was before
+        randomise_adapter(model, "a", seed=seed)
+        model(**call)
+        found = model.to(torch.bfloat16).to(torch.float32)(**call)[0]
+        assert torch.equal(found, by_row(model, ["a", "b"]))
+
+
 @pytest.mark.parametrize("kind", ["lora", "seq_bn"])
 def test_gradients_are_those_of_each_row_alone(with_three, kind):
     model = with_three("gpt2", kind)
