@@ -41,6 +41,9 @@ def read_hub(source: Path) -> dict[str, Any]:
     for field, kind in _FIELDS.items():
         if not isinstance(known.get(field, kind()), kind):
             raise FormatError(f"{path}: {field!r} cannot be {known[field]!r}")
+    for slot, wanted in known.get("requires", {}).items():
+        if not isinstance(wanted, dict) or not isinstance(wanted.get("signature"), dict):
+            raise FormatError(f"{path}: what 'requires' has for {slot!r} cannot be {wanted!r}")
     return known
 
 
