@@ -12,6 +12,12 @@ from tests.support.tiny_models import build_tiny
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """What a test draws does not depend on the tests before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def bare_models():
     """Return a function that gives a tiny model of a type, without adapters, always the same."""
@@ -19,8 +25,9 @@ def bare_models():
 
     def get(model_type):
         if model_type not in built:
-            torch.manual_seed(0)
-            built[model_type] = build_tiny(model_type).eval()
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                built[model_type] = build_tiny(model_type).eval()
         return copy.deepcopy(built[model_type])
 
     return get

@@ -92,7 +92,8 @@ def some_setup(choose, depth=2):
 
 @pytest.mark.parametrize(("model_type", "kind"), CASES)
 def test_rows_of_any_set_ups_are_as_if_alone(with_three, products, model_type, kind):
-    model = with_three(model_type, kind)
+    # In float32 a tiny T5, which does not scale its products, makes 3e-5 of rounding.
+    model = with_three(model_type, kind).to(torch.float64)
     choose = random.Random(7)
     for _ in range(3):
         setups = ["__base__", "a", *(some_setup(choose) for _ in range(4))]
@@ -100,7 +101,7 @@ def test_rows_of_any_set_ups_are_as_if_alone(with_three, products, model_type, k
         found = by_row(model, setups)
         for row, setup in enumerate(setups):
             expected = alone(model, setup, row, len(setups))
-            torch.testing.assert_close(found[row : row + 1], expected, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(found[row : row + 1], expected, atol=1e-10, rtol=1e-9)
     names = ["c", "a", "__base__", "b", "a"]
     products.clear()
     found = by_row(model, names)
@@ -108,7 +109,7 @@ def test_rows_of_any_set_ups_are_as_if_alone(with_three, products, model_type, k
         assert all(products), "each place has one product for all rows"
     for row, name in enumerate(names):
         expected = alone(model, name, row, len(names))
-        torch.testing.assert_close(found[row : row + 1], expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(found[row : row + 1], expected, atol=1e-10, rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ALIKE)
