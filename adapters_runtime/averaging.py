@@ -64,6 +64,8 @@ def weights_of(
 ) -> tuple[float, ...]:
     """Return one weight for each adapter, which sum to one if they are to be normalised."""
     given = (1.0,) * count if weights is None else tuple(weights)
+    if not count:
+        raise ConfigError("there is no adapter to combine")
     if len(given) != count:
         raise ConfigError(f"there are {count} adapters, but {len(given)} weights")
     if weights is not None and not normalize:

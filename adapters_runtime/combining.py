@@ -160,7 +160,8 @@ class CombiningMethods:
         `density` is for `ties` and `magnitude_prune`. Raises AdapterExists, AdapterNotLoaded, and
         ConfigError when the adapters cannot be combined so.
         """
-        sources = list(zip(adapters, weights, strict=True))
+        shares = averaging.weights_of(len(adapters), weights, normalize=False)
+        sources = list(zip(adapters, shares, strict=True))
         how = weighting.How(combination_type, svd_rank, density, majority_sign_method)
         weighting.add_weighted(self, adapter_name, sources, how)  # type: ignore[arg-type]
 

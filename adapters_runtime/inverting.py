@@ -28,16 +28,20 @@ class InvertingMethods:
     def add_invertible_adapter(self, adapter_name: str) -> None:
         """Give an adapter the invertible part that its configuration names, where it has none.
 
-        Raises AdapterNotLoaded, and ConfigError when the configuration names none.
+        It is trained if the rest of the adapter is. Raises AdapterNotLoaded, and ConfigError when
+        the configuration names none.
         """
         point = self._stream()
-        config = bank_of(self).require(adapter_name)  # type: ignore[arg-type]
+        bank = bank_of(self)  # type: ignore[arg-type]
+        config = bank.require(adapter_name)
         if adapter_name in point.adapters:
             return
+        trained = any(parameter.requires_grad for parameter in bank.parameters_of(adapter_name))
         if not any(point.add(adapter_name, part) for part in parts_of(config)):
             raise ConfigError(
                 f"the configuration of {adapter_name!r} names no inv_adapter: {config!r}"
             )
+        point.adapters[adapter_name].requires_grad_(trained)
 
     def delete_invertible_adapter(self, adapter_name: str) -> None:
         """Take the invertible part of an adapter away, and leave the rest."""

@@ -84,8 +84,6 @@ def _check(bank: AdapterBank, sources: Sequence[tuple[str, float]], how: How) ->
         raise ConfigError(
             f"combination_type {how.kind!r} needs a density from 0 to 1, not {how.density}"
         )
-    if not sources:
-        raise ConfigError("there is no adapter to combine")
     for name, _ in sources:
         if not all(map(_is_plain, parts_of(bank.require(name)))):
             raise ConfigError(

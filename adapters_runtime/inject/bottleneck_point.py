@@ -1,7 +1,7 @@
 """Bottlenecks in a residual sub-block, y = norm?(r + h) or r + norm(h).
 
-Hooks capture r on its way into the sub-block and replace h, the output of the sub-block's last
-module, so that the model's own addition (and norm) finishes the job.
+What they make of h stands in its place, so that the model's own addition (and norm) finishes the
+job; see `residual_hooks`.
 """
 
 import math
@@ -26,7 +26,7 @@ from adapters_runtime.errors import FusionNotLoaded
 from adapters_runtime.inject.cell import Cell
 from adapters_runtime.inject.evaluation import Place, evaluate, missing_weight
 from adapters_runtime.inject.named import NamedModules
-from adapters_runtime.inject.point import Hook, Outside, Point
+from adapters_runtime.inject.point import Outside, Point
 from adapters_runtime.inject.recording import FUSION
 from adapters_runtime.inject.row_products import bottlenecks
 from adapters_runtime.inject.stacks import may_stack, stacked
@@ -67,7 +67,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
         self.fusions = NamedModules()
         self.residuals = [Cell() for _ in site.residual]
         self.completed = Cell()
-        self._norm = None if norm is None else Outside(norm)
+        self.norm_module = None if norm is None else Outside(norm)
 
     def build(self, config: AdapterConfig) -> nn.Module | None:
         assert self.layer is not None
@@ -108,7 +108,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
     def _finish(self, state: ResidualState, r: Tensor) -> Tensor:
         if not state.complete:
             return state.h
-        if self._norm is None:
+        if self.norm_module is None:
             return state.h - r  # the model adds r again
         # The norm's hook puts it in the place of its output.
         self.completed.put(state.h - r if self.site.sandwich else state.h)
@@ -116,8 +116,8 @@ class BottleneckPoint(Point, Place[ResidualState]):
 
     def norm(self, x: Tensor) -> Tensor:
         # Not by calling the module: that would run our own hook on it.
-        assert self._norm is not None
-        normed: Tensor = self._norm.module.forward(x)
+        assert self.norm_module is not None
+        normed: Tensor = self.norm_module.module.forward(x)
         return normed
 
     def clear(self) -> None:
@@ -148,7 +148,7 @@ class BottleneckPoint(Point, Place[ResidualState]):
 
     def _prepare(self, adapter: Bottleneck, state: ResidualState) -> tuple[Tensor, Tensor]:
         r = state.r if self._reads_stream(adapter) else torch.zeros_like(state.r)
-        return adapter.prepare(state.h, r, None if self._norm is None else self.norm)
+        return adapter.prepare(state.h, r, None if self.norm_module is None else self.norm)
 
     def _reads_stream(self, adapter: Bottleneck) -> bool:
         return self.site.sums or adapter.config.is_parallel
@@ -340,72 +340,10 @@ class BottleneckPoint(Point, Place[ResidualState]):
         if self.site.sandwich:
             return ResidualState(state.r + self.norm(state.h), state.r, complete=True)
         h = state.h + state.r
-        return ResidualState(h if self._norm is None else self.norm(h), state.r, complete=True)
+        return ResidualState(
+            h if self.norm_module is None else self.norm(h), state.r, complete=True
+        )
 
 
 def _last(child: AdapterCompositionBlock | str) -> str:
     return child if isinstance(child, str) else child.last()
-
-
-class CaptureInput:
-    """Pre-hook: the input of a module is a residual stream."""
-
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.cell.put(args[0] if args else kwargs["hidden_states"])
-
-
-class CaptureOutput:
-    """Hook: the output of a module is a residual stream."""
-
-    of = "site"
-
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        self.cell.put(output[0] if isinstance(output, tuple) else output)
-
-
-class ReplaceOutput:
-    """Hook on the module that yields h."""
-
-    of = "site"
-
-    def __init__(self, point: BottleneckPoint) -> None:
-        self.point = point
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (self.point.adapt(output[0]), *output[1:])
-        return self.point.adapt(output)
-
-
-class ReplaceNormed:
-    """Hook on a post-LN block's norm: a complete output passes it by."""
-
-    def __init__(self, completed: Cell) -> None:
-        self.completed = completed
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        completed: Tensor | None = self.completed.take()
-        return completed
-
-
-def residual_hooks(
-    point: BottleneckPoint, captured: Sequence[nn.Module], out: nn.Module
-) -> list[Hook]:
-    """Return the hooks of a point; `captured` are the modules of the site's residual paths."""
-    hooks = []
-    for path, module, cell in zip(point.site.residual, captured, point.residuals, strict=True):
-        if path.startswith("in:"):
-            hooks.append(Hook(Outside(module), CaptureInput(cell), pre=True))
-        else:
-            hooks.append(Hook(Outside(module), CaptureOutput(cell)))
-    # First, so that another site which captures this module's output sees it adapted.
-    hooks.append(Hook(Outside(out), ReplaceOutput(point), first=True))
-    if point._norm is not None:  # noqa: SLF001  (one purpose, one file)
-        hooks.append(Hook(point._norm, ReplaceNormed(point.completed)))  # noqa: SLF001
-    return hooks

@@ -125,13 +125,17 @@ class LinearPoint(Point, Place[LinearState]):
 
     # --- the host's tensors, as (out, in) whatever it is
 
+    def _read(self, key: str) -> Tensor | None:
+        """Return what the base holds, also while an adapter is merged into it."""
+        return self._original[key] if key in self._original else read(self.host.module, key)
+
     def _weight(self) -> Tensor:
-        weight = read(self.host.module, "weight")
+        weight = self._read("weight")
         assert weight is not None
         return weight.t() if self.transposed else weight
 
     def _bias(self) -> Tensor | None:
-        return read(self.host.module, "bias")
+        return self._read("bias")
 
     # --- Place
 

@@ -14,7 +14,7 @@ from adapters_runtime.architectures import (
 )
 from adapters_runtime.configs import AdapterMethod
 from adapters_runtime.context import Activations
-from adapters_runtime.inject.bottleneck_point import BottleneckPoint, residual_hooks
+from adapters_runtime.inject.bottleneck_point import BottleneckPoint
 from adapters_runtime.inject.flattened import unflatten
 from adapters_runtime.inject.linear_point import LinearPoint, Location
 from adapters_runtime.inject.paths import find, in_features
@@ -24,6 +24,7 @@ from adapters_runtime.inject.positions import PositionPoint
 from adapters_runtime.inject.prefix_placement import prefix_points
 from adapters_runtime.inject.prompt_placement import prompt_points
 from adapters_runtime.inject.reft_point import reft_points
+from adapters_runtime.inject.residual_hooks import residual_hooks
 from adapters_runtime.inject.shared_point import SharedPoint
 from adapters_runtime.inject.stream_point import InvertiblePoint, RowsPoint
 from adapters_runtime.inject.token_tables import TokenTables

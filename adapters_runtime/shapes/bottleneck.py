@@ -7,12 +7,6 @@ from adapters_runtime.configs import BnConfig
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.shapes.base import BaseDescription, Shape
 
-FLAGS = {
-    "mh_adapter": "mh_adapter",
-    "output_adapter": "output_adapter",
-    "cross_adapter": "cross_adapter",
-}
-
 
 def bottleneck_tensors(
     name: str, config: BnConfig, base: BaseDescription

@@ -67,6 +67,15 @@ def test_a_second_merge_is_refused_and_the_first_stays(with_methods, second):
     assert all(torch.equal(tensor, before[key]) for key, tensor in weights_of(model).items())
 
 
+def test_a_new_dora_starts_from_the_base_and_not_from_what_is_merged(with_methods):
+    model = with_methods("bert", "dora")
+    model.merge_adapter("a")
+    model.add_adapter("a", "dora", overwrite_ok=True)
+    found = output_of(model)
+    model.set_active_adapters(None)
+    torch.testing.assert_close(found, output_of(model))
+
+
 # --- adding
 
 

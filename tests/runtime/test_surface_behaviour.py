@@ -266,6 +266,7 @@ def test_invertible_parts_can_be_asked_added_and_removed_alone(with_adapters):
     assert torch.equal(model.invertible_adapters_forward(stream), stream)
     model.add_invertible_adapter("a")
     assert list(model.invertible_adapters) == ["a"]
+    assert not any(p.requires_grad for p in model.invertible_adapters["a"].parameters())
     with pytest.raises(ConfigError, match="names no inv_adapter"):
         model.add_invertible_adapter("b")
 

@@ -82,6 +82,7 @@ def test_loras_of_adapterhub_are_combined_exactly(tmp_path):
         ("ad", {}, ConfigError, "'d' is no LoRA"),
         ("ax", {}, AdapterNotLoaded, "x"),
         ("ab", {"adapter_name": "a"}, AdapterExists, "a"),
+        ("abd", {}, ConfigError, "there are 3 adapters, but 2 weights"),
     ],
 )
 def test_what_cannot_be_combined_is_refused(names, options, error, message, tmp_path):
