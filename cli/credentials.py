@@ -125,12 +125,25 @@ def _named(given: str | None) -> str | None:
     return next((url for url in candidates if url), None)
 
 
+def check_token(text: str) -> str:
+    """Return a token without the space around it. Raises Failure for what no header can carry."""
+    token = text.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise Failure(
+            "no token was given" if not token else "this cannot be a token",
+            hint="pass it by HUBCTL_TOKEN, or to `hubctl login` with --token or by a pipe",
+            code="not_authenticated",
+        )
+    return token
+
+
 def choose_token(endpoint: str, credentials: Credentials) -> str | None:
     if token := os.environ.get("HUBCTL_TOKEN"):
-        return token
+        return check_token(token)
     if token := credentials.token(endpoint):
         return token
     hub = os.environ.get("HF_ENDPOINT")
     if hub and normalise(hub) == normalise(endpoint):
-        return os.environ.get("HF_TOKEN")
+        token = os.environ.get("HF_TOKEN")
+        return check_token(token) if token else None
     return None

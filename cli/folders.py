@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,13 @@ def replacing(target: Path) -> Iterator[Path]:
     two renames, the former folder is found beside it under a name that says so.
     """
     target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new-"))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new-"))
+    except OSError as error:
+        raise Failure(
+            f"cannot write to {target.parent}: {(error.strerror or '').lower()}"
+        ) from error
     try:
         draft.chmod(0o777 & ~_umask())  # mkdtemp's 0700 is for secrets
         yield draft
@@ -75,16 +80,20 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def _exchange(draft: Path, target: Path) -> None:
-    if not target.exists():
-        draft.rename(target)
-        return
     former = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old-"))
-    target.rename(former)  # over the empty folder just made, so the name is surely ours
+    with suppress(FileNotFoundError):
+        target.rename(former)  # over the empty folder just made, so the name is surely ours
     try:
         draft.rename(target)
-    except OSError:
-        former.rename(target)
-        raise
+    except OSError as error:
+        if not target.exists():
+            former.rename(target)
+            raise
+        shutil.rmtree(former)
+        raise Failure(
+            f"another command wrote {target} at the same time; what it wrote is there",
+            hint="run this one again if that is not what you want",
+        ) from error
     shutil.rmtree(former)
 
 

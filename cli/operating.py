@@ -59,14 +59,37 @@ def operator_options(function: Function) -> Function:
 def read_settings(data: Path | None, **given: object) -> "Settings":
     """Read the settings of the environment; those given on the command line go before them."""
     try:
-        from registry.settings import Settings  # noqa: PLC0415  (part of the extra [server])
+        from registry.settings import Settings, problems_of  # noqa: PLC0415  (extra [server])
     except ImportError as error:
         raise Failure(
             f"the server's packages are not installed ({error.name} is missing)",
             hint="pip install 'hubctl[server]'",
         ) from error
     chosen = {"data": data, **given}
-    return Settings().model_copy(update={k: v for k, v in chosen.items() if v is not None})
+    try:
+        settings = Settings()
+    except ValueError as error:  # pydantic's, which this module need not import
+        raise Failure(
+            "a setting in the environment cannot be used",
+            details=[f"  - {problem}" for problem in problems_of(error)],
+            hint="`hubctl admin settings` lists what each means, once they can be read",
+        ) from error
+    return settings.model_copy(update={k: v for k, v in chosen.items() if v is not None})
+
+
+@contextmanager
+def reaching_database() -> Iterator[None]:
+    """Say what a database that does not answer says, and which setting names it."""
+    from sqlalchemy.exc import OperationalError  # noqa: PLC0415  (part of the extra [server])
+
+    try:
+        yield
+    except OperationalError as error:
+        reason = " ".join(str(error.orig).split())
+        raise Failure(
+            f"the database does not do what is asked of it: {reason}",
+            hint="HUB_DATABASE_URL, or else the data folder, says where it is",
+        ) from error
 
 
 @contextmanager
@@ -86,11 +109,13 @@ def open_hub(
         )
     engine = db.connect(settings.database)
     try:
-        if must_exist and must_be_current and not db.is_current(engine):
-            raise Failure(
-                "the database has not the schema of this release", hint="run `hubctl admin migrate`"
-            )
-        yield OpenHub(settings, engine, open_blobs(settings.blobs_url, settings.data / "blobs"))
+        with reaching_database():
+            if must_exist and must_be_current and not db.is_current(engine):
+                raise Failure(
+                    "the database has not the schema of this release",
+                    hint="run `hubctl admin migrate`",
+                )
+            yield OpenHub(settings, engine, open_blobs(settings.blobs_url, settings.data / "blobs"))
     finally:
         engine.dispose()
 

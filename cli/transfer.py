@@ -105,7 +105,14 @@ def intact(folder: Path, files: Sequence[RemoteFile]) -> bool:
 
 def _copy_checked(source: Path, target: Path, file: RemoteFile, name: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:  # its own text names the source
+        raise Failure(
+            f"{file.path} cannot be written beside the folder to write: {error.strerror}; nothing "
+            "was changed",
+            hint="make room there, or name another folder with --to",
+        ) from error
     if (found := _sha256(target)) != file.sha256:
         raise Failure(
             f"{name}: {file.path} arrived damaged (sha256 {found[:12]}…, "
@@ -165,4 +172,11 @@ def _meaning(endpoint: str, error: BaseException | None) -> Exception | None:
         return HubUnreachable(endpoint, "the files are not in the cache either")
     if isinstance(error, httpx2.TransportError):
         return HubUnreachable(endpoint, f"the connection broke ({error})")
+    if isinstance(error, OSError) and error.filename is None and error.strerror:
+        from huggingface_hub import constants  # noqa: PLC0415  (loaded as well)
+
+        return Failure(
+            f"cannot write to the cache {constants.HF_HUB_CACHE}: {error.strerror.lower()}",
+            hint="make room there, or name another place with HF_HOME",
+        )
     return None

@@ -62,10 +62,15 @@ def check_file(path: str, size: int, seen: str, limits: Limits) -> None:
 
     `seen` is what `sniff` made of its first bytes.
     """
-    check_path(path)
-    _check_name(path)
+    check_kind(path, seen)
     if size > limits.file:
         raise UploadRefused(f"{path} has {size:,} bytes; a file may have {limits.file:,}")
+
+
+def check_kind(path: str, seen: str) -> None:
+    """Raises UploadRefused, with the remedy, for a name or a kind of file that no hub takes."""
+    check_path(path)
+    _check_name(path)
     _check_bytes(path, seen)
 
 

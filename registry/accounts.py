@@ -93,7 +93,7 @@ def create_token(
 ) -> str:
     """Return a new token in plain text: the only time it is seen. `lifetime` None: no expiry.
 
-    `actor` is who made it, when that is not the account itself.
+    `actor` is who made it; None: the hub itself or a command on its machine.
     """
     secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
     token = PREFIX + secret + _checksum(secret)
@@ -108,7 +108,7 @@ def create_token(
     )
     session.add(row)
     action = "token.create" if purpose == "access" else f"{purpose}.create"
-    audit.record(session, actor or account, action, account.name, label=label, role=role)
+    audit.record(session, actor, action, account.name, label=label, role=role)
     session.flush()
     return token
 
@@ -351,7 +351,7 @@ def _create(session: Session, account: Account, actor: Account | None) -> Accoun
         if find(session, account.name) is None:
             raise
         raise NameTaken(account.name) from error
-    audit.record(session, actor or account, "account.create", account.name, kind=account.kind)
+    audit.record(session, actor, "account.create", account.name, kind=account.kind)
     return account
 
 

@@ -105,7 +105,13 @@ def begin(session: Session, account: Account, address: str, attempt: Sequence[in
         )
     )
     return accounts.create_token(
-        session, account, "browser", "admin", SESSION_LIFETIME, purpose="session"
+        session,
+        account,
+        "browser",
+        "admin",
+        SESSION_LIFETIME,
+        purpose="session",
+        actor=account,
     )
 
 

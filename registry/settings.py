@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from registry.acceptance import MIB, Limits
@@ -17,6 +17,9 @@ from registry.quotas import Quotas
 
 PREFIX = "HUB_"
 
+_DATABASE = re.compile(r"(sqlite|postgres|postgresql)(\+\w+)?://")
+_BUCKET = re.compile(r"[a-z][a-z0-9+.]*://.")
+_ADDRESS = re.compile(r"https?://[^/]")
 _USERINFO = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 
 
@@ -82,6 +85,27 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = None
     """What `/metrics` asks for as a bearer token; None: everybody may read it."""
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_database(cls, url: str | None) -> str | None:
+        if url is not None and not _DATABASE.match(url):
+            raise ValueError("it reads like postgresql+psycopg://user@host/name or sqlite:///file")
+        return url
+
+    @field_validator("blobs_url")
+    @classmethod
+    def _is_bucket(cls, url: str | None) -> str | None:
+        if url is not None and not _BUCKET.match(url):
+            raise ValueError("it reads like s3://bucket/folder, gs://... or az://...")
+        return url
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, url: str | None) -> str | None:
+        if url is not None and not _ADDRESS.match(url):
+            raise ValueError("it reads like https://hub.example.org")
+        return url
+
     @property
     def database(self) -> str:
         if self.database_url is not None:
@@ -123,6 +147,19 @@ class Settings(BaseSettings):
             self.data.mkdir(parents=True, exist_ok=True)
             _create_once(path, secrets.token_hex(32).encode())
         return path.read_bytes()
+
+
+def problems_of(error: ValueError) -> list[str]:
+    """Return a line for each variable that could not be read, without its value: it may be secret.
+
+    Raises the error again if it is of another kind.
+    """
+    if not isinstance(error, ValidationError):
+        raise error
+    return [
+        f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors()
+    ]
 
 
 def _shown(value: object) -> str:

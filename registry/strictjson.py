@@ -25,6 +25,8 @@ def loads(data: bytes, *, limit: int = LARGEST_DOCUMENT, depth: int = DEEPEST) -
     """
     if len(data) > limit:
         raise StrictJsonError(f"{len(data):,} bytes; at most {limit:,} are allowed")
+    if not data.strip():
+        raise StrictJsonError("empty: there is no JSON in it")
     try:
         value = json.loads(
             data.decode("utf-8"),

@@ -5,8 +5,7 @@ import sys
 import click
 
 from cli import output
-from cli.credentials import Credentials, choose_endpoint
-from cli.failures import Failure
+from cli.credentials import Credentials, check_token, choose_endpoint
 from cli.framework import HubCommand, hub_options
 from registry.client import HubClient
 
@@ -46,11 +45,4 @@ def _read_token(given: str | None, url: str) -> str:
         token = click.prompt(f"Token for {url}", hide_input=True, err=True)
     else:
         token = sys.stdin.readline()
-    token = token.strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise Failure(
-            "no token was given" if not token else "this cannot be a token",
-            hint="pass it with --token, by a pipe, or type it when asked",
-            code="not_authenticated",
-        )
-    return token
+    return check_token(token)

@@ -11,13 +11,17 @@ from adapters_runtime.shapes import BaseDescription
 from cli import bases, folders, output, transfer
 from cli.framework import HubCommand, connect, hub_options
 from cli.numbering import Plan, make_plan
-from registry import names
+from registry import acceptance, names
 from registry.client import HubClient, HubUnreachable
+from registry.errors import InvalidPackage, UploadRefused
 from registry.manifest import Manifest, build_manifest, claimed_base
 from registry.names import AdapterName
 from registry.packages import Package
 from registry.schemas import BaseModelIn, BaseModelOut, VersionOut
 from registry.versioning import Number
+
+SAMPLE = 512
+"""Bytes by which the kind of a file is told."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ def command(
     wanted = None if number is None else Number.parse(number)
     with connect(endpoint) as client:
         chosen = _name(client, folder, name)
-        plan = make_plan(client, chosen, _check(client, local), wanted, dry_run=dry_run)
+        manifest = _check(client, local)
+        _check_files(local.package)
+        plan = make_plan(client, chosen, manifest, wanted, dry_run=dry_run)
         _announce(plan, local, client)
         if dry_run:
             _finish(_report(plan, None), f"Would publish {plan.name}@{plan.number}", as_json)
@@ -119,6 +125,20 @@ def _check(client: HubClient, local: Local) -> Manifest:
         return build_manifest(local.package, None)
     base = _describe(known.config, known.tensors)
     return build_manifest(local.package, base, known.identity)
+
+
+def _check_files(package: Package) -> None:
+    """Refuse names and kinds of files as the hub would, before it makes a new adapter for them."""
+    problems = []
+    for path, file in package.files.items():
+        with file.open() as stream:
+            seen = acceptance.sniff(stream.read(SAMPLE))
+        try:
+            acceptance.check_kind(path, seen)
+        except UploadRefused as error:
+            problems.append(str(error))
+    if problems:
+        raise InvalidPackage(problems)
 
 
 def _find_base(client: HubClient, package: Package) -> BaseModelOut | None:

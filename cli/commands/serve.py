@@ -66,7 +66,8 @@ def command(
         )
     with closing(_listen(host, port)) as listener:
         url = f"http://{_shown(host)}:{listener.getsockname()[1]}"
-        app = _app(settings)
+        with operating.reaching_database():
+            app = _app(settings)
         with app.state.sessions.begin() as session:
             account = _log_in(session, url) if local else None
         # uvicorn repeats the signal once it has shut down; by then there is nothing to do.

@@ -64,7 +64,7 @@ def command(
         if changed:
             recipe = setups.refilled(folder, asked)
             with folders.replacing(folder) as draft:
-                kept = _carry_over(folder, draft, after, changed)
+                kept = _carry_over(folder, draft, before, after, changed)
                 setups.write(client, draft, answer.lock, recipe, skip=kept)
     if as_json:
         output.as_json(_report(folder, before, after, changed, answer.warnings))
@@ -139,10 +139,13 @@ def _pin(lock: Lock, slot: str) -> tuple[str, str] | None:
     return None if pinned is None else (pinned.content, pinned.revision)
 
 
-def _carry_over(folder: Path, draft: Path, after: Lock, changed: tuple[str, ...]) -> frozenset[str]:
+def _carry_over(
+    folder: Path, draft: Path, before: Lock, after: Lock, changed: tuple[str, ...]
+) -> frozenset[str]:
     """Bring what stays into the new folder; return the slots that need no download.
 
-    A slot whose files were changed by hand is fetched again, for the lock speaks of the originals.
+    A slot whose files were changed by hand is fetched again, for the lock speaks of the originals;
+    what was changed is kept beside it.
     """
     folders.copy_tree(folder, draft)
     kept = set()
@@ -153,8 +156,23 @@ def _carry_over(folder: Path, draft: Path, after: Lock, changed: tuple[str, ...]
         if same_files and transfer.intact(draft / slot, transfer.files_of(pinned.files)):
             kept.add(slot)
         else:
-            shutil.rmtree(draft / slot, ignore_errors=True)
+            _clear(draft, slot, before)
     return frozenset(kept)
+
+
+def _clear(draft: Path, slot: str, before: Lock) -> None:
+    """Make room for a slot's new files; files that no hub has are moved aside, not deleted."""
+    place = draft / slot
+    files = transfer.files_of(before.slots[slot].files) if slot in before.slots else []
+    found = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+    own = found - {file.path for file in files if transfer.intact(place, [file])}
+    if not own - folders.SIDECARS:
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    taken = sum(1 for _ in draft.glob(f"{slot}.changed*"))
+    aside = draft / (f"{slot}.changed{taken + 1}" if taken else f"{slot}.changed")
+    place.rename(aside)
+    output.warn(f"{slot} held files that were changed by hand; they are in {aside.name} now")
 
 
 def _report(

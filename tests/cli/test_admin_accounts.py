@@ -90,12 +90,12 @@ def test_the_audit_log_says_who_did_what(admin, hub):
     found = admin("audit", "--action", "account", "--json").json
     assert [(entry["actor"], entry["action"], entry["subject"]) for entry in found] == [
         ("hub", "account.disable", "ben"),
-        ("ben", "account.create", "ben"),
-        ("ana", "account.create", "ana"),
+        ("hub", "account.create", "ben"),
+        ("hub", "account.create", "ana"),
     ]
     shown = admin("audit", "--subject", "ben", "--limit", 1)
     assert "account.disable" in shown.out
-    assert admin("audit", "--before", found[0]["id"], "--actor", "hub", "--json").json == []
+    assert admin("audit", "--before", found[0]["id"], "--actor", "ben", "--json").json == []
 
 
 def test_an_operator_quarantines(admin, hub):
@@ -127,3 +127,38 @@ def test_unknown_names_are_said(admin):
 def test_a_name_of_the_hub_itself_is_nobodys(hub):
     with hub.session() as session:
         assert accounts.find(session, accounts.HUB.name) is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HUB_DATABASE_URL", "no-address"),
+        ("HUB_DATABASE_URL", "mysql://127.0.0.1/hub"),
+        ("HUB_BLOBS_URL", "bucket"),
+        ("HUB_PUBLIC_URL", "hub.example.org"),
+        ("HUB_PAGE_SIZE", "many"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(hubctl, tmp_path, variable, value):
+    ended = hubctl("serve", "--port", 0, "--data", tmp_path / "data", **{variable: value})
+    assert ended.code == 1
+    assert f"  - {variable}: " in ended.err
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_database_that_does_not_answer_is_said(hubctl, tmp_path):
+    url = "postgresql://127.0.0.1:9/hub"
+    for words in (("serve", "--port", 0), ("admin", "user", "list")):
+        ended = hubctl(*words, "--data", tmp_path / "data", HUB_DATABASE_URL=url)
+        assert ended.code == 1
+        assert "HUB_DATABASE_URL" in ended.err
+
+
+def test_what_a_command_on_the_hubs_machine_did_is_the_hubs_in_the_log(admin):
+    admin("user", "add", "ben")
+    admin("token", "create", "ben")
+    found = admin("audit", "--subject", "ben", "--json").json
+    actors = {(each["action"], each["actor"]) for each in found}
+    assert actors == {
+        (action, "hub") for action in ("account.create", "invitation.create", "token.create")
+    }

@@ -111,3 +111,40 @@ def test_a_lock_of_another_format_is_refused(tmp_path):
     (tmp_path / "hub_lock.json").write_text('{"schema": "hub.lock/9"}')
     with pytest.raises(Failure, match=r"hub\.lock/9"):
         folders.read_lock(tmp_path)
+
+
+def test_two_that_write_one_folder_at_once_leave_one_whole_and_nothing_beside_it(
+    tmp_path, monkeypatch
+):
+    target = tmp_path / "setup"
+    target.mkdir()
+    (target / "file").write_text("before")
+
+    rename = type(target).rename
+
+    def late(path, to):
+        """The other one ends between our two renames."""
+        if to == target and path.name.startswith(".setup.new-"):
+            target.mkdir()
+            (target / "file").write_text("the other's")
+        return rename(path, to)
+
+    monkeypatch.setattr(type(target), "rename", late)
+
+    def write():
+        with folders.replacing(target) as draft:
+            (draft / "file").write_text("mine")
+
+    with pytest.raises(Failure, match="at the same time"):
+        write()
+    assert (target / "file").read_text() == "the other's"
+    assert names_in(tmp_path) == ["setup"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(Failure, match=f"cannot write to {tmp_path / 'file'}"),
+        folders.replacing(tmp_path / "file" / "setup"),
+    ):
+        pass

@@ -1,5 +1,6 @@
 """Pulling an adapter or a set-up: verified, whole, and explained when it cannot be."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import folders
+from cli import folders, transfer
 from registry import strictjson
 from registry.schemas import Lock
 from registry.setup import setup_digest
@@ -116,6 +117,31 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(stocked, hubctl, tmp_path,
         blob.write_bytes(b"x" * blob.stat().st_size)
     assert hubctl("pull", "ana/copa", "--to", tmp_path / "second").code == 0
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
+
+
+def test_a_full_disk_under_the_cache_is_said(stocked, hubctl, tmp_path, monkeypatch):
+    def full(*_words, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(transfer.huggingface_hub(), "snapshot_download", full)
+    ended = hubctl("pull", "ana/copa", "--to", tmp_path / "got")
+    assert ended.code == 1
+    assert "cannot write to the cache" in ended.err
+    assert "HF_HOME" in ended.err
+    assert not (tmp_path / "got").exists()
+
+
+def test_a_full_disk_under_the_folder_is_not_blamed_on_the_cache(
+    stocked, hubctl, tmp_path, monkeypatch
+):
+    def full(source, _target):
+        raise OSError(errno.ENOSPC, "No space left on device", str(source))
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    ended = hubctl("pull", "ana/copa", "--to", tmp_path / "got")
+    assert ended.code == 1
+    assert "--to" in ended.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_damage_on_the_server_is_noticed(logged_in, hubctl, tmp_path):
@@ -253,6 +279,19 @@ def test_a_slot_that_was_changed_by_hand_is_mended_by_the_next_swap(setup, hubct
     weights.write_bytes(b"spoilt")
     assert hubctl("swap", setup, "--language", "sw").code == 0
     assert weights.read_bytes() == original
+
+
+def test_what_was_changed_by_hand_is_moved_aside_by_a_swap_and_never_deleted(setup, hubctl):
+    for word in ("trained", "trained again"):
+        (setup / "task" / "adapter.safetensors").unlink()
+        (setup / "task" / "adapter.safetensors").write_text(word)
+        (setup / "lang" / "notes.txt").write_text(word)
+        ended = hubctl("swap", setup, "--language", "sw" if word == "trained" else "qu")
+        assert ended.code == 0, ended.err
+        assert "task held files that were changed by hand" in ended.err
+    kept = [setup / name / "adapter.safetensors" for name in ("task.changed", "task.changed2")]
+    assert [path.read_text() for path in kept] == ["trained", "trained again"]
+    assert (setup / "lang.changed" / "notes.txt").read_text() == "trained"
 
 
 @pytest.mark.parametrize(

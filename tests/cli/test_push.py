@@ -237,6 +237,24 @@ def test_a_name_that_breaks_the_rules_is_refused(logged_in, hubctl, folder, name
     assert ended.err.startswith("Error: ")
 
 
+def test_files_that_no_hub_takes_are_named_together_before_an_adapter_is_made(api, hubctl, folder):
+    (folder / "two words.txt").write_text("x")
+    (folder / "run.py").write_text("x")
+    for words in (("--dry-run",), ()):
+        ended = hubctl("push", folder, "ana/copa", *words)
+        assert ended.code == 1
+        assert "two words.txt" in ended.err
+        assert "run.py" in ended.err
+    with pytest.raises(HubError, match="no adapter is called"):
+        api.adapter("ana/copa")
+
+
+def test_a_token_that_no_header_can_carry_is_refused(logged_in, hubctl, folder):
+    ended = hubctl("push", folder, "ana/copa", HUBCTL_TOKEN="schlüssel")
+    assert ended.code == 4
+    assert "cannot be a token" in ended.err
+
+
 def test_a_missing_folder_is_named(logged_in, hubctl, tmp_path):
     ended = hubctl("push", tmp_path / "nothing", "ana/copa")
     assert ended.code == 1

@@ -28,8 +28,8 @@ def actions(entries):
 
 def test_every_change_is_there_with_who_did_it(log):
     assert actions(audit.entries(log, limit=100)) == [
-        ("ana", "account.create", "ana"),
-        ("ben", "account.create", "ben"),
+        ("hub", "account.create", "ana"),
+        ("hub", "account.create", "ben"),
         ("ana", "account.create", "lab"),
         ("ana", "member.set", "lab"),
         ("ana", "member.set", "lab"),

@@ -34,7 +34,7 @@ def test_the_canonical_form_ignores_order_and_spelling():
         (b'"\xff"', "not UTF-8 at byte 1"),
         (b"{} {}", "Extra data at line 1 column 4"),
         (b"{'a': 1}", "line 1 column 2"),
-        (b"", "line 1 column 1"),
+        (b"", "empty"),
         (b"[" * 33 + b"]" * 33, "deeper than 32"),
         (b"[" * 100_000 + b"]" * 100_000, "deeper than 32"),
         (b'{"a":' * 33 + b"1" + b"}" * 33, "deeper than 32"),

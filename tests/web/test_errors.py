@@ -68,6 +68,14 @@ def test_a_request_that_cannot_be_read_names_the_field(hub):
     assert "body.name" in answer.json()["error"]
 
 
+@pytest.mark.parametrize("body", ["", "base", "sha256:00"])
+def test_what_is_no_digest_is_no_failure_of_the_hub(hub, body):
+    with hub.client() as client:
+        answer = client.get("/api/v1/base-models", params={"body": body})
+    assert answer.status_code == 422
+    assert "body" in answer.json()["message"]
+
+
 def test_git_style_authorisation_is_understood(hub):
     with hub.client("") as client:
         assert client.get("/api/whoami-v2", auth=("ana", hub.token)).status_code == 200

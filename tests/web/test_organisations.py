@@ -111,7 +111,7 @@ def test_administrators_read_what_was_done_in_their_name(lab):
 
 
 def test_everybody_reads_what_they_did_and_what_was_done_to_them(lab):
-    assert acts(lab["ben"], action="account") == [("ben", "account.create", "ben")]
+    assert acts(lab["ben"], action="account") == [("hub", "account.create", "ben")]
     mine = acts(lab["ana"])
     assert ("ana", "member.set", "lab") in mine
     assert not any(subject == "ben" for _, _, subject in mine)

@@ -4,6 +4,7 @@ from fastapi import APIRouter, status
 
 from registry import accounts, base_fits, base_models
 from registry.schemas import BaseModelIn, BaseModelOut, FitOut, FitsIn
+from registry.schemas.base import Digest
 from web.deps import DatabaseSession, OptionalCaller, RequiredCaller, reads_only, viewer_of
 
 router = APIRouter(prefix="/api/v1/base-models", tags=["base models"])
@@ -24,7 +25,7 @@ def list_base_models(
     session: DatabaseSession,
     caller: OptionalCaller,
     name: str | None = None,
-    body: str | None = None,
+    body: Digest | None = None,
     *,
     full: bool = False,
 ) -> list[BaseModelOut]:

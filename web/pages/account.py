@@ -134,7 +134,9 @@ def create_token(
 ) -> Response:
     """Make a token and show it, this once."""
     account = cookies.require_form(request, session, csrf).account
-    token = accounts.create_token(session, account, label, role, timedelta(days=days))
+    token = accounts.create_token(
+        session, account, label, role, timedelta(days=days), actor=account
+    )
     return _account_page(session, account, made=token)
 
 
