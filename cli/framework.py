@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_WHOLE = 1_000
+"""Characters: more than any first sentence has."""
+
 
 class HubCommand(click.Command):
     """A command with examples, whose errors become one line, a hint and an exit code."""
@@ -41,6 +44,19 @@ class HubCommand(click.Command):
                 # With --json, stdout holds one document whatever happens.
                 click.echo(json.dumps({"error": failure.as_json()}, indent=2, ensure_ascii=False))
             raise failure from error
+
+
+class WholeLines(click.Group):
+    """A group that shows the first sentence of each command's help whole."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [
+            (name, command.get_short_help_str(limit=_WHOLE))
+            for name in self.list_commands(ctx)
+            if (command := self.get_command(ctx, name)) is not None
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 class LazyGroup(click.Group):

@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from cli import bases, output
-from cli.framework import HubCommand, connect, hub_options
+from cli.framework import HubCommand, WholeLines, connect, hub_options
 from registry.schemas import BaseModelIn, BaseModelOut, FitOut
 
 
-@click.group("base")
+@click.group("base", cls=WholeLines)
 def command() -> None:
     """Show or register base models."""
 

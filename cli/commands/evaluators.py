@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from cli import output, signing
-from cli.framework import HubCommand, connect, hub_options
+from cli.framework import HubCommand, WholeLines, connect, hub_options
 from registry.schemas import EvaluatorKeyIn, EvaluatorKeyOut
 
 
-@click.group("evaluators")
+@click.group("evaluators", cls=WholeLines)
 def command() -> None:
     """Show, register and approve keys that sign verified scores."""
 

@@ -5,11 +5,11 @@ from typing import Literal, cast
 import click
 
 from cli import output
-from cli.framework import HubCommand, connect, hub_options
+from cli.framework import HubCommand, WholeLines, connect, hub_options
 from registry.schemas import MemberIn, MemberOut
 
 
-@click.group("org")
+@click.group("org", cls=WholeLines)
 def command() -> None:
     """Show and choose the members of an organisation."""
 

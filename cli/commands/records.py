@@ -6,11 +6,11 @@ import click
 from pydantic import BaseModel
 
 from cli import output
-from cli.framework import HubCommand, connect, hub_options
+from cli.framework import HubCommand, WholeLines, connect, hub_options
 from registry.schemas import DatasetIn, MetricIn, MetricOut, TaskIn
 
 
-@click.group("records")
+@click.group("records", cls=WholeLines)
 def command() -> None:
     """Show or add the metrics, tasks and data sets of scores."""
 

@@ -10,13 +10,13 @@ import click
 
 from cli import folders, output, setups, signing
 from cli.failures import Failure
-from cli.framework import HubCommand, connect, hub_options
+from cli.framework import HubCommand, WholeLines, connect, hub_options
 from registry import names, setup
 from registry.client import HubClient
 from registry.schemas import ScoreIn, ScoreOut
 
 
-class ScoresGroup(click.Group):
+class ScoresGroup(WholeLines):
     """`scores REF` is short for `scores show REF`."""
 
     def resolve_command(

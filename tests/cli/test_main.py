@@ -30,6 +30,12 @@ def loaded_by(*words, **environment):
     return ended.stderr.splitlines(), ended
 
 
+def test_no_line_of_help_is_cut(hubctl):
+    for words in (("org",), ("evaluators",), ("base",), ("scores",), ("admin", "token")):
+        shown = hubctl(*words, "--help").out
+        assert "..." not in shown.partition("Commands:")[2], words
+
+
 def every_command(group=cli, path=()):
     for name in group.list_commands(None):
         command = group.get_command(None, name)

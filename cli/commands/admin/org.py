@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from cli import operating, output
-from cli.framework import HubCommand
+from cli.framework import HubCommand, WholeLines
 
 if TYPE_CHECKING:
     from registry.accounts import Role
 
 
-@click.group("org")
+@click.group("org", cls=WholeLines)
 def command() -> None:
     """Create organisations, and say who may do what in their names."""
 

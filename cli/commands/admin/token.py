@@ -8,13 +8,13 @@ import click
 
 from cli import operating, output
 from cli.failures import Failure
-from cli.framework import HubCommand
+from cli.framework import HubCommand, WholeLines
 
 if TYPE_CHECKING:
     from registry.accounts import Role
 
 
-@click.group("token")
+@click.group("token", cls=WholeLines)
 def command() -> None:
     """Create, list and revoke tokens of any user."""
 

@@ -7,7 +7,7 @@ import click
 
 from cli import operating, output
 from cli.credentials import DEFAULT_ENDPOINT
-from cli.framework import HubCommand
+from cli.framework import HubCommand, WholeLines
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from registry.settings import Settings
 
 
-@click.group("user")
+@click.group("user", cls=WholeLines)
 def command() -> None:
     """Add, list, invite and disable users."""
 
