@@ -403,3 +403,10 @@ def test_the_api_searches_suggests_and_describes(hub):
         assert client.get("/api/v1/health").json() == {"status": "ok"}
         refused = client.get("/api/v1/search", params={"after": "x"})
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_query")
+
+
+@pytest.mark.parametrize("path", ["/", "/search", "/acme/ner", "/nobody/nothing"])
+def test_a_page_answers_head_as_get_without_its_body(visitor, path):
+    whole, head = visitor.get(path), visitor.head(path)
+    assert head.status_code == whole.status_code
+    assert head.headers["Content-Type"] == whole.headers["Content-Type"]
