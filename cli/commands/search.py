@@ -49,6 +49,8 @@ def command(
     Without words, lists everything that fits the options. An option that is repeated gives
     alternatives.
     """
+    if filters["sort"] != "score" and (filters["dataset"] or filters["metric"]):
+        raise click.UsageError("--dataset and --metric go with --sort score.")
     with connect(endpoint) as client:
         page = client.search(" ".join(words), **filters)
     if as_json:

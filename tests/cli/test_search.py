@@ -54,3 +54,10 @@ def test_by_what_is_to_be_said(hubctl):
     assert ended.code == 1
     assert "scores compare on one data set by one metric" in ended.err
     assert "nothing" in hubctl(*BY_SCORE, "nothing").err
+
+
+@pytest.mark.parametrize("option", ["--dataset", "--metric"])
+def test_what_belongs_to_an_order_by_score_is_not_ignored_without_it(hubctl, option):
+    ended = hubctl("search", option, "xcopa")
+    assert ended.code == 2
+    assert "--sort score" in ended.err
