@@ -12,6 +12,7 @@ from adapters_runtime.configs import (
     AdapterConfig,
     AdapterFusionConfig,
     AdapterMethod,
+    ConfigUnion,
     LayeredConfig,
     LoRAConfig,
     parts_of,
@@ -83,6 +84,18 @@ class AdapterBank(nn.Module):
         if name not in self.configs:
             raise AdapterNotLoaded(name, tuple(self.configs))
         return self.configs[name]
+
+    def held(self, name: str) -> AdapterConfig:
+        """Return the configuration of what the model holds; raises AdapterNotLoaded.
+
+        `delete_invertible_adapter` leaves an adapter that names a part which is not there.
+        """
+        config = self.require(name)
+        if any(name in point.adapters for point in self.of_type(InvertiblePoint)):
+            return config
+        if isinstance(config, ConfigUnion):
+            return ConfigUnion(*map(_without_inverse, config.configs))
+        return _without_inverse(config)
 
     def require_fusion(self, name: str) -> Fusion:
         """Return a fusion's configuration and members; raises FusionNotLoaded."""
@@ -258,3 +271,9 @@ def base_of(model: nn.Module) -> nn.Module:
     base = getattr(model, "base_model", model)
     assert isinstance(base, nn.Module)
     return base if base is model else base_of(base)  # DPR's encoder is a head around a BERT
+
+
+def _without_inverse(part: AdapterConfig) -> AdapterConfig:
+    if part.get("inv_adapter") is None:
+        return part
+    return part.replace(inv_adapter=None, inv_adapter_reduction_factor=None)

@@ -36,7 +36,7 @@ def save(
 ) -> None:
     """Write the folder of an adapter; see `AdapterMethods.save_adapter`."""
     bank = bank_of(model)
-    config = bank.require(name)
+    config = bank.held(name)
     base = identity.base_identity(model, bank.tokenizer, **bank.base_name)
     prefix = "" if base_of(model) is model else f"{bank.architecture.base_prefix}."
     with staged(target, files.ADAPTER_FILES) as folder:

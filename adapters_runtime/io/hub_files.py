@@ -141,7 +141,7 @@ def signature_of(bank: AdapterBank, name: str) -> dict[str, Any]:
     Layers left out when it was loaded count as offered: they belong to the published adapter.
     """
     info = bank.info[name]
-    offered = signature(bank.configs[name], count_layers(bank))
+    offered = signature(bank.held(name), count_layers(bank))
     offered["layers"] = sorted({*offered["layers"], *info.dropped_layers})
     language = info.languages[0] if info.kind == "language" and info.languages else None
     return {**offered, "slot": info.slot, "language": language, "series": info.series}

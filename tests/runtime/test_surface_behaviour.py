@@ -1,5 +1,6 @@
 """What the methods of AdapterHub's surface do, where no other test calls them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -269,6 +270,19 @@ def test_invertible_parts_can_be_asked_added_and_removed_alone(with_adapters):
     assert not any(p.requires_grad for p in model.invertible_adapters["a"].parameters())
     with pytest.raises(ConfigError, match="names no inv_adapter"):
         model.add_invertible_adapter("b")
+
+
+@pytest.mark.parametrize("config", ["seq_bn_inv", "seq_bn_inv|lora[r=2]"])
+def test_what_is_saved_without_its_invertible_part_loads(with_adapters, adapted, tmp_path, config):
+    model = with_adapters("bert", {"a": config})
+    model.delete_invertible_adapter("a")
+    model.save_adapter(tmp_path, "a")
+    model.set_active_adapters("a")
+    other = adapted("bert")
+    other.load_adapter(tmp_path, set_active=True)
+    assert torch.equal(output_of(other), output_of(model))
+    described = json.loads((tmp_path / "hub_adapter.json").read_text())
+    assert described["signature"]["invertible"] is None
 
 
 # --- training
