@@ -21,10 +21,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
-from registry.errors import StorageFailed, StorageFull
+from registry.errors import StorageFailed, StorageFull, ValueRefused
 
 if TYPE_CHECKING:
     import psycopg
@@ -150,9 +150,14 @@ def alone(engine: Engine) -> Iterator[None]:
             yield
 
 
-def storage_error(error: DBAPIError) -> StorageFailed | None:
-    """Say in words that the database has no room or a failing disk; None for any other error."""
+def meaning(error: DBAPIError) -> StorageFailed | ValueRefused | None:
+    """Say in words that the database has no room, a failing disk, or was given no value of its own.
+
+    None for any other error.
+    """
     cause = error.orig
+    if isinstance(error, DataError):
+        return ValueRefused(str(cause))
     if isinstance(cause, SqliteError):
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # above it, what was being done
         full, failed = code == SQLITE_FULL, code == SQLITE_IOERR

@@ -290,6 +290,19 @@ class DigestMismatch(RegistryError, ValueError):
     code = "digest_mismatch"
 
 
+class ValueRefused(RegistryError, ValueError):
+    """The database cannot hold a value: PostgreSQL's texts have no NUL character."""
+
+    code = "value_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the hub's database cannot hold a value of this request ({self.reason})"
+
+
 class StorageFailed(RegistryError):
     """What keeps bytes or rows reported an error; what was being written is not there."""
 

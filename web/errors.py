@@ -42,6 +42,7 @@ from registry.errors import (
     TooManyAttempts,
     UploadRefused,
     UploadTooLarge,
+    ValueRefused,
     VersionExists,
     VersionWithheld,
     WrongVersionNumber,
@@ -76,6 +77,7 @@ STATUS: dict[type[RegistryError], int] = {
     UploadTooLarge: 413,
     BlobMissing: 422,
     DigestMismatch: 400,
+    ValueRefused: 422,
     StorageFailed: 500,
     StorageFull: 507,
     BackupFailed: 500,
@@ -154,9 +156,9 @@ def hub_headers(error: RegistryError, message: str) -> dict[str, str]:
 
 
 def answer_database_error(request: Request, error: Exception) -> JSONResponse:
-    """Tell a full or failing disk from a bug."""
+    """Tell a full or failing disk, and values that no database holds, from a bug."""
     assert isinstance(error, DBAPIError)
-    meant = db.storage_error(error)
+    meant = db.meaning(error)
     if meant is None:
         raise error
     return answer_registry_error(request, meant)
@@ -206,4 +208,5 @@ def _answer(status: int, body: ErrorBody, headers: Mapping[str, str]) -> JSONRes
 
 def _printable(text: str) -> str:
     """Return text that can stand in a header: one line of Latin-1, not longer than servers take."""
-    return " ".join(text.split()).encode("latin-1", "replace").decode("latin-1")[:1000]
+    line = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+    return line.encode("latin-1", "replace").decode("latin-1")[:1000]

@@ -22,7 +22,7 @@ from registry.schemas.api import (
     VersionDetail,
     VersionOut,
 )
-from registry.schemas.base import Digest, Document, Kind, RevisionId, State
+from registry.schemas.base import Count, Digest, Document, Kind, RevisionId, State
 from registry.schemas.documents import (
     BaseIdentity,
     CardFields,
@@ -78,6 +78,7 @@ __all__ = [
     "BoardKey",
     "BoardOut",
     "CardFields",
+    "Count",
     "Dataset",
     "DatasetIn",
     "DatasetOut",

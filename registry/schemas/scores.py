@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from registry.schemas.base import Digest, Document
+from registry.schemas.base import Count, Digest, Document
 
 
 class MetricOut(BaseModel):
@@ -110,11 +110,11 @@ class ScoreIn(Document):
     language: str | None = None
     metric: str
     value: float
-    n: int | None = Field(None, ge=1)
+    n: Count | None = Field(None, ge=1)
     stderr: float | None = Field(None, ge=0)
     conditions: dict[str, Any] = Field(default_factory=dict)
     source: Literal["reported", "imported", "verified"] = "reported"
-    supersedes: int | None = None
+    supersedes: Count | None = None
     """The caller's own score of the same thing that this one replaces."""
     verification: VerificationIn | None = None
 

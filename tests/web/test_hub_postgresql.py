@@ -82,3 +82,28 @@ def test_a_name_is_given_to_one_of_many(api):
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(create, range(8)))
     assert sorted(statuses) == [200] + [409] * 7
+
+
+TOO_LARGE = 2**70
+STRANGE = [
+    "/api/v1/adapters/ana/%00",
+    "/api/v1/adapters/%00/x/versions/main",
+    "/api/v1/organisations/%00/members",
+    "/api/v1/matrix?base=%00",
+    "/api/v1/search?q=%00",
+    f"/api/v1/scores/{TOO_LARGE}",
+    f"/api/v1/scores/{TOO_LARGE}/evidence",
+    f"/api/v1/audit?before={TOO_LARGE}",
+    "/%00/x",
+    "/search?owner=%00",
+]
+
+
+@pytest.mark.parametrize("address", STRANGE)
+def test_what_no_database_can_hold_is_nobodys_bug(hub, address):
+    with hub.client() as client:
+        answer = client.get(address)
+    assert answer.status_code in {200, 404, 422}, answer.text
+    if answer.status_code == 422 and "api" in address:
+        assert answer.headers["X-Error-Message"].isprintable()
+        assert answer.json()["code"] != "internal_error"

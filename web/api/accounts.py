@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from registry import accounts, audit
 from registry.accounts import Caller, Role
 from registry.models import Account
-from registry.schemas import AuditOut, MemberIn, MemberOut
+from registry.schemas import AuditOut, Count, MemberIn, MemberOut
 from web.deps import DatabaseSession, RequiredCaller
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"])
@@ -58,7 +58,7 @@ def read_audit(
     caller: RequiredCaller,
     owner: str | None = None,
     action: str | None = None,
-    before: int | None = None,
+    before: Count | None = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
 ) -> list[AuditOut]:
     """Return what an owner did, and what was done to it and its adapters, the newest first.

@@ -14,6 +14,7 @@ from registry.models import Account
 from registry.schemas import (
     BoardKey,
     BoardOut,
+    Count,
     Digest,
     EvaluatorKeyIn,
     EvaluatorKeyOut,
@@ -61,14 +62,14 @@ def list_scores(
 
 
 @router.get("/scores/{number}")
-def read_score(number: int, session: DatabaseSession, caller: OptionalCaller) -> ScoreOut:
+def read_score(number: Count, session: DatabaseSession, caller: OptionalCaller) -> ScoreOut:
     viewer = viewer_of(caller)
     return scores.out(session, scores.find(session, number, viewer), viewer)
 
 
 @router.post("/scores/{number}/retract")
 def retract_score(
-    number: int, body: RetractionIn, session: DatabaseSession, caller: RequiredCaller
+    number: Count, body: RetractionIn, session: DatabaseSession, caller: RequiredCaller
 ) -> ScoreOut:
     """Take a score back, with the reason. It stays in the history."""
     accounts.require_owner(session, caller, caller.account, "write", subject="retracting a score")
@@ -116,7 +117,7 @@ async def _receive(request: Request, draft: Draft, limit: int) -> None:
 
 @router.get("/scores/{number}/evidence")
 def read_evidence(
-    number: int, session: DatabaseSession, blobs: Blobs, caller: OptionalCaller
+    number: Count, session: DatabaseSession, blobs: Blobs, caller: OptionalCaller
 ) -> Response:
     """Send the evidence of a verified score."""
     score = scores.find(session, number, viewer_of(caller))

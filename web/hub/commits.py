@@ -19,6 +19,7 @@ from registry.acceptance import MIB, Limits, check_file, sniff
 from registry.errors import RevisionNotFound, UploadRefused, UploadTooLarge
 from registry.models import Account, Adapter, Revision
 from registry.reindex import card_text
+from registry.schemas import Count
 from registry.settings import Settings
 from web.deps import (
     AppSettings,
@@ -50,7 +51,7 @@ _TURN_XET_OFF = "set HF_HUB_DISABLE_XET=1 and upload again, or use 'hubctl push'
 
 class FileIn(BaseModel):
     path: str
-    size: int = Field(ge=0)
+    size: Count
     sample: str = ""
 
 

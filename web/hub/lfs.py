@@ -20,6 +20,7 @@ from registry import quotas, revisions, uploads
 from registry.blobs import BlobStore, Draft, StoredBlob
 from registry.errors import BlobMissing, DigestMismatch, NotAllowed
 from registry.models import Adapter, Blob, Upload
+from registry.schemas import Count
 from registry.settings import Settings
 from web.deps import (
     AppSettings,
@@ -44,7 +45,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 class ObjectIn(BaseModel):
     oid: Sha256
-    size: int = Field(ge=0)
+    size: Count
 
 
 class BatchIn(BaseModel):
