@@ -107,6 +107,13 @@ def test_no_page_is_wider_than_the_screen(visit, width):
         assert page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth"), path
 
 
+def test_no_link_of_the_menu_breaks_in_two_on_a_phone(visit):
+    page = visit("/", width=375)
+    links = page.get_by_role("navigation", name="Site").get_by_role("link").all()
+    assert len({link.bounding_box()["y"] for link in links}) == 1
+    assert len({link.bounding_box()["height"] for link in links}) == 1
+
+
 def test_the_browser_has_nothing_to_complain_of(visit):
     page = visit("/")
     for path in PATHS:
