@@ -26,6 +26,7 @@ RegistryError
 ├── UploadTooLarge         a file is larger than this way of sending it allows
 ├── BlobMissing            a file was named whose bytes were not uploaded
 ├── DigestMismatch         the bytes received are not those announced
+├── ValueRefused           the database cannot hold a value: NUL, or a number too large
 ├── StorageFull            the disk, the bucket or the database takes no more
 ├── StorageFailed          the disk, the bucket or the database reports an error
 ├── BackupFailed           a backup is damaged, or there is no empty place to restore it to
