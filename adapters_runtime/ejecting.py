@@ -1,6 +1,6 @@
 """Prefix tuning without its MLP: once trained, only the prefixes that it gives are needed."""
 
-from adapters_runtime.configs import AdapterConfig, ConfigUnion, PrefixTuningConfig, parts_of
+from adapters_runtime.configs import AdapterConfig, PrefixTuningConfig, map_parts, parts_of
 from adapters_runtime.errors import ConfigError
 from adapters_runtime.inject.bank import AdapterBank
 from adapters_runtime.inject.prefix_point import PrefixPool
@@ -18,10 +18,7 @@ def eject(bank: AdapterBank, name: str) -> None:
         if name in pool.adapters:  # half of a pair may have no prefixes
             pool.eject(name)
     # The file says what it holds by its configuration alone.
-    if isinstance(config, ConfigUnion):
-        bank.configs[name] = ConfigUnion(*map(_flat, config.configs))
-    else:
-        bank.configs[name] = _flat(config)
+    bank.configs[name] = map_parts(_flat, config)
 
 
 def _flat(part: AdapterConfig) -> AdapterConfig:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from registry.acceptance import MIB, Limits
@@ -17,9 +17,15 @@ from registry.quotas import Quotas
 
 PREFIX = "HUB_"
 
-_DATABASE = re.compile(r"(sqlite|postgres|postgresql)(\+\w+)?://")
-_BUCKET = re.compile(r"[a-z][a-z0-9+.]*://.")
-_ADDRESS = re.compile(r"https?://[^/]")
+_FORMS = {
+    "database_url": (
+        re.compile(r"(sqlite|postgres|postgresql)(\+\w+)?://"),
+        "postgresql+psycopg://user@host/name or sqlite:///file",
+    ),
+    "blobs_url": (re.compile(r"[a-z][a-z0-9+.]*://."), "s3://bucket/folder, gs://... or az://..."),
+    "public_url": (re.compile(r"https?://[^/]"), "https://hub.example.org"),
+}
+"""How addresses begin, and an example, by setting."""
 _USERINFO = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 
 
@@ -85,25 +91,12 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = None
     """What `/metrics` asks for as a bearer token; None: everybody may read it."""
 
-    @field_validator("database_url")
+    @field_validator(*_FORMS)
     @classmethod
-    def _is_database(cls, url: str | None) -> str | None:
-        if url is not None and not _DATABASE.match(url):
-            raise ValueError("it reads like postgresql+psycopg://user@host/name or sqlite:///file")
-        return url
-
-    @field_validator("blobs_url")
-    @classmethod
-    def _is_bucket(cls, url: str | None) -> str | None:
-        if url is not None and not _BUCKET.match(url):
-            raise ValueError("it reads like s3://bucket/folder, gs://... or az://...")
-        return url
-
-    @field_validator("public_url")
-    @classmethod
-    def _is_address(cls, url: str | None) -> str | None:
-        if url is not None and not _ADDRESS.match(url):
-            raise ValueError("it reads like https://hub.example.org")
+    def _has_its_form(cls, url: str | None, info: ValidationInfo) -> str | None:
+        form, example = _FORMS[str(info.field_name)]
+        if url is not None and not form.match(url):
+            raise ValueError(f"it reads like {example}")
         return url
 
     @property

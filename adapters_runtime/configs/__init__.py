@@ -49,7 +49,7 @@ from adapters_runtime.configs.presets import (
 )
 from adapters_runtime.configs.prompt_tuning import PromptTuningConfig
 from adapters_runtime.configs.reft import DiReftConfig, LoReftConfig, NoReftConfig, ReftConfig
-from adapters_runtime.configs.signature import method_name, parts_of, signature
+from adapters_runtime.configs.signature import map_parts, method_name, parts_of, signature
 from adapters_runtime.configs.union import ConfigUnion, MAMConfig, UniPELTConfig
 
 __all__ = [
@@ -96,6 +96,7 @@ __all__ = [
     "VeraConfig",
     "get_adapter_config_hash",
     "load_config",
+    "map_parts",
     "method_name",
     "parse_expression",
     "parts_of",

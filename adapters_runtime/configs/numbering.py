@@ -7,10 +7,11 @@ words for that.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from adapters_runtime.configs.base import AdapterConfig
-from adapters_runtime.configs.union import ConfigUnion
+from adapters_runtime.configs.signature import map_parts
 
 GOES_ON = "layer_numbers_go_on"
 """Field of a document whose configuration counts as ours do."""
@@ -53,8 +54,10 @@ def _in_all_halves(number: int, halves: Sequence[int]) -> list[int]:
 
 def _renumbered(config: AdapterConfig, renumber: Renumber) -> AdapterConfig:
     """Return a configuration with other numbers of layers, in their order."""
-    if isinstance(config, ConfigUnion):
-        return ConfigUnion(*(_renumbered(part, renumber) for part in config.configs))
+    return map_parts(partial(_part_renumbered, renumber=renumber), config)
+
+
+def _part_renumbered(config: AdapterConfig, renumber: Renumber) -> AdapterConfig:
     changes: dict[str, Any] = {}
     for field in ("leave_out", "layers"):
         numbers = config.get(field)

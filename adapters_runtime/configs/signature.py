@@ -11,6 +11,7 @@ layer                          output of the whole layer (ReFT)
 prompt                         before the text
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from adapters_runtime.configs.base import AdapterConfig
@@ -44,6 +45,15 @@ def signature(config: AdapterConfig, num_layers: int) -> dict[str, Any]:
 def parts_of(config: AdapterConfig) -> tuple[AdapterConfig, ...]:
     """Return the parts of a union, or the configuration itself."""
     return config.configs if isinstance(config, ConfigUnion) else (config,)
+
+
+def map_parts(
+    change: Callable[[AdapterConfig], AdapterConfig], config: AdapterConfig
+) -> AdapterConfig:
+    """Return a configuration with all parts of its union changed, or itself."""
+    if isinstance(config, ConfigUnion):
+        return ConfigUnion(*(map_parts(change, part) for part in config.configs))
+    return change(config)
 
 
 def method_name(config: AdapterConfig) -> str:

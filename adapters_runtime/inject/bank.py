@@ -12,9 +12,9 @@ from adapters_runtime.configs import (
     AdapterConfig,
     AdapterFusionConfig,
     AdapterMethod,
-    ConfigUnion,
     LayeredConfig,
     LoRAConfig,
+    map_parts,
     parts_of,
 )
 from adapters_runtime.context import Activation, Activations
@@ -93,9 +93,7 @@ class AdapterBank(nn.Module):
         config = self.require(name)
         if any(name in point.adapters for point in self.of_type(InvertiblePoint)):
             return config
-        if isinstance(config, ConfigUnion):
-            return ConfigUnion(*map(_without_inverse, config.configs))
-        return _without_inverse(config)
+        return map_parts(_without_inverse, config)
 
     def require_fusion(self, name: str) -> Fusion:
         """Return a fusion's configuration and members; raises FusionNotLoaded."""

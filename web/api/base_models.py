@@ -3,8 +3,7 @@
 from fastapi import APIRouter, status
 
 from registry import accounts, base_fits, base_models
-from registry.schemas import BaseModelIn, BaseModelOut, FitOut, FitsIn
-from registry.schemas.base import Digest
+from registry.schemas import BaseModelIn, BaseModelOut, Digest, FitOut, FitsIn
 from web.deps import DatabaseSession, OptionalCaller, RequiredCaller, reads_only, viewer_of
 
 router = APIRouter(prefix="/api/v1/base-models", tags=["base models"])
